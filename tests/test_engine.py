@@ -1,0 +1,235 @@
+"""The loop equals transformers' own generate; a cut equals the masked reference; nothing is left behind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pytest
+import torch
+from tiny_models import FAMILIES, QUESTION, llava, picture
+
+from trimviz import engine
+from trimviz.compare import answer, finish
+from trimviz.pruners import PRUNERS, Pruner
+from trimviz.pruners.base import choice
+from trimviz.select import keep
+from trimviz.tape import recording
+
+STEPS = 8
+
+
+@dataclass(frozen=True)
+class Steps(Pruner):
+    """Keeps the first tokens by attention at several depths: a stand-in for methods that cut late and repeatedly."""
+
+    key: ClassVar[str] = "steps"
+    name: ClassVar[str] = "Steps"
+    paper: ClassVar[str] = ""
+    clause: ClassVar[str] = ""
+    positions: str = choice("keep", ("pack", "keep"), "")
+    ahead: bool = False
+
+    @classmethod
+    def knobs(cls):
+        return ()
+
+    def schedule(self, layers, n, budget):
+        return {1: n // 2, 3: n // 4, 4: 2}
+
+    def cut(self, view, k):
+        last = torch.tensor([len(view.text) - 1])
+        rows = view.look_ahead(last) if self.ahead else view.attention(last)
+        index = rows.mean(0)[0].topk(k).indices
+        return keep(index, len(view.visual), scores={"attention": rows.mean(0)[0]})
+
+
+def dense_logits(model, prompt, ids):
+    """Logits of transformers' own forward on prompt embeddings and then one answer token after the other."""
+    out = model.core.generate(
+        inputs_embeds=prompt.embeds[None],
+        attention_mask=torch.ones(1, len(prompt.embeds), dtype=torch.long),
+        max_new_tokens=STEPS,
+        do_sample=False,
+        output_logits=True,
+        return_dict_in_generate=True,
+    )
+    return out.sequences[0].tolist(), torch.stack(out.logits)[:, 0]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_uncut_run_equals_generate_from_pixels(family):
+    model = FAMILIES[family]()
+    image = picture()
+    text = model.processor.apply_chat_template(
+        [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": QUESTION}]}],
+        add_generation_prompt=True,
+        tokenize=False,
+    )
+    inputs = model.processor(images=image, text=text, return_tensors="pt")
+    official = model.core.generate(
+        **inputs, max_new_tokens=STEPS, do_sample=False, output_logits=True, return_dict_in_generate=True
+    )
+    prompt = model.encode(image, QUESTION)
+    assert prompt.ids.tolist() == inputs["input_ids"][0].tolist()
+    trace = finish(answer(model, prompt, limit=STEPS))
+    said = official.sequences[0, len(prompt.ids) :].tolist()
+    ours = list(trace.run.answer.ids)
+    assert ours == said[: len(ours)] and len(ours) >= min(STEPS, len(said) - 1)
+    assert len(ours) >= 3, "the random model should say something"
+    difference = (torch.stack(official.logits)[: len(ours), 0] - trace.logits).abs().max()
+    assert difference == 0.0
+
+
+def masked_reference(model, prompt, run, ids, keep_positions):
+    """The full sequence through transformers' layers, dropped keys masked out layer by layer; (A, V) logits."""
+    layers = model.layers
+    embeds = torch.cat([prompt.embeds, model.embed(torch.tensor(ids[:-1], dtype=torch.long))])[None]
+    total, length = embeds.shape[1], len(prompt.embeds)
+    places = prompt.visual.nonzero()[:, 0]
+    hidden = embeds
+    gone = torch.zeros(total, dtype=torch.bool)
+    for depth, layer in enumerate(layers):
+        for stage in run.stages:
+            if stage.depth == depth:
+                gone[places[torch.tensor(~stage.kept)]] = True
+        if keep_positions:
+            positions = torch.arange(total)[None]
+        else:  # numbered anew among those alive in this layer
+            positions = ((~gone).cumsum(0) - 1).clamp_min(0)[None]
+        mask = torch.ones(total, total, dtype=torch.bool).tril() & ~gone[None, :]
+        mask |= torch.eye(total, dtype=torch.bool)  # a dropped row needs something to look at; nobody looks at it
+        out = layer(
+            hidden,
+            attention_mask=mask[None, None],
+            position_ids=positions,
+            position_embeddings=model.rotary(hidden, positions),
+        )
+        hidden = out
+    return model.head(model.norm(hidden))[0, length - 1 :]
+
+
+@pytest.mark.parametrize("positions", ["keep", "pack"])
+@pytest.mark.parametrize("ahead", [False, True])
+@torch.inference_mode()
+def test_cuts_equal_the_masked_reference(positions, ahead):
+    model = llava()
+    prompt = model.encode(picture(), QUESTION)
+    pruner = Steps(positions=positions, ahead=ahead)
+    trace = finish(answer(model, prompt, pruner, 5, limit=STEPS))
+    ids = list(trace.run.answer.ids)
+    assert len(ids) >= 3
+    reference = masked_reference(model, prompt, trace.run, ids, positions == "keep")
+    torch.testing.assert_close(trace.logits, reference[: len(ids)], atol=1e-4, rtol=0)
+    assert trace.run.visual_alive.tolist() == [36, 18, 18, 9, 2, 2]
+    lengths = [layer.keys.shape[-2] for layer in trace.state.cache.layers]
+    assert lengths == trace.run.alive.tolist()
+
+
+@pytest.mark.parametrize("method", PRUNERS)
+@torch.inference_mode()
+def test_every_method_equals_the_masked_reference(method):
+    model = llava()
+    prompt = model.encode(picture(), QUESTION)
+    for positions in ("keep", "pack"):
+        pruner = PRUNERS[method](positions=positions)
+        trace = finish(answer(model, prompt, pruner, 9, limit=STEPS))
+        ids = list(trace.run.answer.ids)
+        if not ids or any(stage.owner.max() + 1 != stage.kept.sum() for stage in trace.run.stages):
+            continue  # merged tokens have no counterpart in a mask
+        reference = masked_reference(model, prompt, trace.run, ids, positions == "keep")
+        torch.testing.assert_close(trace.logits, reference[: len(ids)], atol=1e-4, rtol=0)
+
+
+@torch.inference_mode()
+def test_recorded_attention_equals_eager():
+    model = llava()
+    prompt = model.encode(picture(), QUESTION)
+    seen = {}
+
+    @dataclass(frozen=True)
+    class Spy(Steps):
+        def cut(self, view, k):
+            rows = torch.arange(len(view.text))
+            seen[view.depth] = (view.attention(rows), view.look_ahead(rows))
+            return super().cut(view, k)
+
+    engine.prefill(model, prompt, Spy(), 5)
+    model.core.set_attn_implementation("eager")
+    out = model.core.model.language_model(
+        inputs_embeds=prompt.embeds[None], output_attentions=True, attention_mask=torch.ones(1, len(prompt.embeds))
+    )
+    model.core.set_attn_implementation("sdpa")
+    text, visual = (~prompt.visual).nonzero()[:, 0], prompt.visual.nonzero()[:, 0]
+    expected = out.attentions[0][0][:, text][..., visual]
+    torch.testing.assert_close(seen[1][0], expected, atol=1e-5, rtol=0)
+    # The layer about to run is looked at before anything is cut there, so it too has the whole sequence.
+    torch.testing.assert_close(seen[1][1], out.attentions[1][0][:, text][..., visual], atol=1e-5, rtol=0)
+
+
+def count_hooks(core):
+    return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in core.modules())
+
+
+def test_nothing_is_left_behind():
+    model = llava()
+    prompt = model.encode(picture(), QUESTION)
+    first = finish(answer(model, prompt, limit=STEPS))
+    weights = {name: p.clone() for name, p in model.core.state_dict().items()}
+    hooks = count_hooks(model.core)
+    finish(answer(model, prompt, Steps(), 5, limit=STEPS))
+    assert model.core.config._attn_implementation == "sdpa"
+    assert model.text_config._attn_implementation == "sdpa"
+    assert count_hooks(model.core) == hooks
+    assert all(torch.equal(p, weights[name]) for name, p in model.core.state_dict().items())
+    again = finish(answer(model, prompt, limit=STEPS))
+    assert torch.equal(first.logits, again.logits)
+
+
+def test_tape_survives_an_error():
+    model = llava()
+    with pytest.raises(ZeroDivisionError), recording(model.layers[0].self_attn):
+        raise ZeroDivisionError
+    assert model.text_config._attn_implementation == "sdpa"
+
+
+@torch.inference_mode()
+def test_score_equals_decode():
+    model = llava()
+    prompt = model.encode(picture(), QUESTION)
+    for pruner in (None, Steps(), Steps(positions="pack")):
+        trace = finish(answer(model, prompt, pruner, 5, limit=STEPS))
+        scored = engine.score(model, trace.state, trace.run.answer.ids)
+        torch.testing.assert_close(scored, trace.logits, atol=1e-4, rtol=0)
+
+
+def test_cancel_between_tokens_and_before_the_first():
+    model = llava()
+    prompt = model.encode(picture(), QUESTION)
+    seen = []
+    partials = answer(model, prompt, limit=STEPS, stop=lambda: len(seen) >= 2)
+    for partial in partials:
+        seen.append(partial)
+        last = partial
+    assert last.trace is not None and len(last.trace.run.answer.ids) == 2 and not last.trace.run.answer.finished
+    with pytest.raises(engine.Cancelled):
+        next(answer(model, prompt, stop=lambda: True))
+    assert not model.lock.locked()
+
+
+@pytest.mark.parametrize("method", PRUNERS)
+def test_budget_n_gives_the_dense_answer(method):
+    model = llava()
+    prompt = model.encode(picture(), QUESTION)
+    dense = finish(answer(model, prompt, limit=STEPS))
+    for budget in (prompt.n, prompt.n + 100):
+        trace = finish(answer(model, prompt, PRUNERS[method](), budget, limit=STEPS))
+        assert torch.equal(trace.logits, dense.logits)
+
+
+@pytest.mark.parametrize("budget", [0, -3, float("nan"), None])
+def test_a_budget_below_one_is_refused_in_a_sentence(budget):
+    model = llava()
+    prompt = model.encode(picture(), QUESTION)
+    with pytest.raises(ValueError, match="at least 1 visual token"):
+        engine.prefill(model, prompt, PRUNERS["random"](), budget)

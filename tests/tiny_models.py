@@ -1,0 +1,99 @@
+"""Tiny random models and processors, one a family, built from configs: real classes, no download."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import torch
+from PIL import Image
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import (
+    CLIPImageProcessorPil,
+    CLIPVisionConfig,
+    LlamaConfig,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaProcessor,
+    PreTrainedTokenizerFast,
+)
+
+from trimviz.models.base import Model
+from trimviz.models.llava import Llava
+
+WORDS = "user assistant : what is the colour of thing in picture ? . red blue green left right a on and one two".split()
+TEMPLATE = (
+    "{% for m in messages %}{% if m['role'] == 'user' %}user: {% for c in m['content'] %}"
+    "{% if c['type'] == 'image' %}<image> {% else %}{{ c['text'] }} {% endif %}{% endfor %}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}assistant:{% endif %}"
+)
+QUESTION = "what is the colour of the thing in the picture ?"
+
+
+def tokenizer() -> PreTrainedTokenizerFast:
+    """Word-level, with the special tokens of a LLaVA tokenizer."""
+    vocabulary = ["<unk>", "<s>", "</s>", "<pad>", "<image>", *WORDS]
+    raw = Tokenizer(models.WordLevel({w: i for i, w in enumerate(vocabulary)}, unk_token="<unk>"))
+    raw.pre_tokenizer = pre_tokenizers.Whitespace()
+    raw.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=raw,
+        unk_token="<unk>",
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="<pad>",
+        additional_special_tokens=["<image>"],
+    )
+
+
+def shake(core: torch.nn.Module, seed: int) -> None:
+    """Weights large enough that greedy answers vary and attention is not uniform."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, p in core.named_parameters():
+            if p.ndim >= 2:
+                fan = p[0].numel()
+                scale = 3.0 if ("q_proj" in name or "k_proj" in name) else 1.5
+                p.copy_(torch.randn(p.shape, generator=generator) * (scale / fan**0.5))
+
+
+@cache
+def llava(layers: int = 6, seed: int = 0) -> Model:
+    """LLaVA with a 6 x 6 grid, grouped-query attention and a random tower."""
+    torch.manual_seed(seed)
+    words = tokenizer()
+    vision = CLIPVisionConfig(
+        hidden_size=32, intermediate_size=64, num_hidden_layers=4, num_attention_heads=4, image_size=84, patch_size=14
+    )
+    text = LlamaConfig(
+        hidden_size=64,
+        intermediate_size=96,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        vocab_size=len(words),
+        max_position_embeddings=512,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=3,
+    )
+    config = LlavaConfig(vision_config=vision, text_config=text, image_token_index=4, image_seq_length=36)
+    core = LlavaForConditionalGeneration._from_config(config, attn_implementation="sdpa")
+    shake(core, seed)
+    core.generation_config.eos_token_id = 2
+    core.generation_config.pad_token_id = 3
+    images = CLIPImageProcessorPil(size={"shortest_edge": 84}, crop_size={"height": 84, "width": 84})
+    processor = LlavaProcessor(
+        images, words, patch_size=14, vision_feature_select_strategy="default", chat_template=TEMPLATE,
+        num_additional_image_tokens=1,
+    )  # fmt: skip
+    return Llava("random llava", core, processor)
+
+
+FAMILIES = {"llava": llava}
+
+
+def picture(width: int = 100, height: int = 84, seed: int = 0) -> Image.Image:
+    """Coarse random colours."""
+    rng = np.random.default_rng(seed)
+    return Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).resize((width, height), Image.Resampling.NEAREST)

@@ -1,0 +1,141 @@
+"""The list of model families, and `load`, which finds the family of a checkpoint from its config."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+from pathlib import Path
+
+import torch
+from huggingface_hub.errors import HFValidationError
+from transformers import AutoConfig, AutoProcessor, BitsAndBytesConfig
+
+from trimviz.models.base import Model
+from trimviz.models.llava import Llava
+
+MODELS: dict[str, type[Model]] = {cls.model_type: cls for cls in (Llava,)}
+
+BUNDLED = Path(__file__).parents[2] / "assets" / "tiny-llava"
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def load(
+    repo: str | Path = "tiny", device: str = "auto", dtype: str = "auto", quantize: str | None = None, revision: str | None = None
+) -> Model:
+    """A model from the Hub ("owner/name"), a folder, or "tiny", the bundled one.
+
+    device: "auto" (CUDA, then MPS, then CPU), "cpu", "cuda", "cuda:1", "mps", or "split" over all GPUs.
+    dtype: "auto" (bfloat16 on CUDA, float32 elsewhere), "float32", "bfloat16", "float16".
+    quantize: None, "4bit" or "8bit", which need a CUDA GPU and bitsandbytes.
+    Raises ValueError, in one sentence, for a wrong folder, no network, an unsupported family, too little memory.
+    """
+    place = BUNDLED if str(repo) == "tiny" else repo
+    device = pick_device(device)
+    kind = pick_dtype(dtype, device)
+    config = _config(place, revision)
+    if config.model_type not in MODELS:
+        raise ValueError(
+            f"{repo} is of the family {config.model_type!r}; supported are {', '.join(sorted(MODELS))}. Choose another checkpoint."
+        )
+    family = MODELS[config.model_type]
+    options: dict = {"dtype": kind, "attn_implementation": "sdpa", "revision": revision}
+    if quantize is not None:
+        options["quantization_config"] = _quantization(quantize, kind, device)
+    if device == "split" or quantize is not None:
+        options["device_map"] = "auto"
+    _check_memory(family, config, kind, device, quantize, str(repo))
+    try:
+        core = family.auto_class.from_pretrained(place, **options)
+        if "device_map" not in options:
+            core = core.to(device)
+    except torch.OutOfMemoryError:
+        raise ValueError(f"{repo} does not fit into the memory of {device}; try quantize='4bit' or a smaller model.") from None
+    except OSError as error:
+        raise ValueError(_unreachable(place, error)) from None
+    processor = AutoProcessor.from_pretrained(place, revision=revision)
+    return family(str(repo), core, processor, getattr(config, "_commit_hash", None) or "")
+
+
+def pick_device(device: str) -> str:
+    """The device by name; "auto" is CUDA, then MPS, then CPU."""
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if device == "split":
+        return device
+    kind = device.split(":")[0]
+    if kind not in ("cpu", "cuda", "mps"):
+        raise ValueError(f"Expected a device such as auto, cpu, cuda, cuda:1, mps or split; got {device!r}.")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ValueError("No CUDA GPU is available to this torch; choose device cpu or auto.")
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise ValueError("MPS is not available on this machine; choose device cpu or auto.")
+    return device
+
+
+def pick_dtype(dtype: str, device: str) -> torch.dtype:
+    """The dtype by name; "auto" is bfloat16 on CUDA and float32 elsewhere."""
+    if dtype == "auto":
+        return torch.bfloat16 if device.startswith(("cuda", "split")) else torch.float32
+    if dtype not in DTYPES:
+        raise ValueError(f"Expected a dtype of auto, {', '.join(DTYPES)}; got {dtype!r}.")
+    return DTYPES[dtype]
+
+
+def _config(place: str | Path, revision: str | None):
+    folder = Path(place)
+    if folder.is_dir() and not (folder / "config.json").is_file():
+        raise ValueError(f"The folder {place} holds no config.json; expected a checkpoint saved by save_pretrained.")
+    try:
+        return AutoConfig.from_pretrained(place, revision=revision)
+    except json.JSONDecodeError:
+        raise ValueError(f"The config.json in {place} is not valid JSON; save or download the checkpoint again.") from None
+    except (OSError, HFValidationError) as error:
+        raise ValueError(_unreachable(place, error)) from None
+    except ValueError as error:
+        raise ValueError(f"The config of {place} is not one that transformers knows: {str(error).splitlines()[0]}") from None
+
+
+def _unreachable(place: str | Path, error: Exception) -> str:
+    if os.sep in str(place) and not str(place).count("/") == 1:
+        return f"There is no folder {place}; give a checkpoint's folder, a Hub name such as {Llava.checkpoints[0]}, or tiny."
+    cause = str(error).strip().splitlines()[0]
+    return f"{place} is neither a folder here nor could it be fetched from the Hub ({cause}) Check the name and the network."
+
+
+def _quantization(quantize: str, kind: torch.dtype, device: str) -> BitsAndBytesConfig:
+    if quantize not in ("4bit", "8bit"):
+        raise ValueError(f"Expected quantize to be 4bit or 8bit, got {quantize!r}.")
+    if importlib.util.find_spec("bitsandbytes") is None or not device.startswith(("cuda", "split")):
+        raise ValueError(f"quantize={quantize!r} needs a CUDA GPU and the package bitsandbytes; install it or leave it out.")
+    whole = ["vision_tower", "multi_modal_projector", "lm_head"]  # small, and selection reads what they make
+    if quantize == "4bit":
+        return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_compute_dtype=kind, llm_int8_skip_modules=whole)
+    return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=whole)
+
+
+def _check_memory(family: type[Model], config, kind: torch.dtype, device: str, quantize: str | None, repo: str) -> None:
+    """Refuse weights that cannot fit before hours of download or a killed process."""
+    with torch.device("meta"):
+        weights = sum(p.numel() for p in family.auto_class(config).parameters())
+    size = weights * {"4bit": 0.6, "8bit": 1.1, None: kind.itemsize}[quantize]
+    if device.startswith("cuda"):
+        free = torch.cuda.mem_get_info(device)[0]
+    elif device == "cpu":
+        free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES") + _reclaimable()
+    else:
+        return
+    if size > free:
+        raise ValueError(
+            f"{repo} needs {size / 2**30:.1f} GiB for its weights and {device} has {free / 2**30:.1f} GiB free; "
+            "choose a smaller model, a smaller dtype or quantize."
+        )
+
+
+def _reclaimable() -> int:
+    """Bytes of file cache that Linux gives back when asked; 0 elsewhere."""
+    meminfo = Path("/proc/meminfo")
+    if not meminfo.is_file():
+        return 0
+    values = dict(line.split(":") for line in meminfo.read_text().splitlines())
+    return (int(values["MemAvailable"].split()[0]) - int(values["MemFree"].split()[0])) * 1024

@@ -1,0 +1,176 @@
+"""What the engine may ask of a vision-language model; families differ in how pictures become visual tokens."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from threading import Lock
+from typing import Any, ClassVar
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from trimviz.types import Encoded, Look
+
+
+class Model(ABC):
+    """A checkpoint in memory, its processor, and the parts of its language model by name.
+
+    One run at a time: hold `lock` around calls that touch the weights.
+    """
+
+    name: ClassVar[str]  # of the family, on screen
+    model_type: ClassVar[str]  # config.model_type of its checkpoints
+    auto_class: ClassVar[type]  # the transformers class
+    provides: ClassVar[frozenset[str]]  # fields of Vision that are not None
+    checkpoints: ClassVar[tuple[str, ...]]  # on the Hub
+    tokens: ClassVar[str]  # how many visual tokens, in words
+    default_prompt: ClassVar[str] = "USER: {images}{question} ASSISTANT:"  # for a checkpoint without a chat template
+    axes: ClassVar[int] = 1  # of RoPE positions
+
+    def __init__(self, repo: str, core: Any, processor: Any, revision: str = "") -> None:
+        self.repo = repo
+        self.core = core.eval()
+        self.processor = processor
+        self.revision = revision
+        self.lock = Lock()
+
+    # --- the language model, for the engine -------------------------------------------------------------------
+
+    @property
+    def language(self) -> nn.Module:
+        return self.core.model.language_model
+
+    @property
+    def layers(self) -> Sequence[nn.Module]:
+        return self.language.layers
+
+    @property
+    def norm(self) -> nn.Module:
+        return self.language.norm
+
+    @property
+    def embed(self) -> nn.Module:
+        return self.core.get_input_embeddings()
+
+    @property
+    def head(self) -> nn.Module:
+        return self.core.get_output_embeddings()
+
+    @property
+    def device(self) -> torch.device:
+        return self.embed.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.core.dtype
+
+    @property
+    def placeholder(self) -> str:
+        """The word that stands for a picture in the prompt."""
+        return self.processor.image_token
+
+    @property
+    def tokenizer(self) -> Any:
+        return self.processor.tokenizer
+
+    def rotary(self, hidden: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """cos and sin for positions (1, S) or, on several axes, (3, S)."""
+        return self.language.rotary_emb(hidden, positions if self.axes == 1 else positions[:, None])
+
+    @property
+    def eos(self) -> frozenset[int]:
+        """Token ids that end an answer."""
+        ids = self.core.generation_config.eos_token_id
+        return frozenset([ids] if isinstance(ids, int) else ids or [])
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Token ids as text."""
+        return self.tokenizer.decode(list(ids), skip_special_tokens=True).strip()
+
+    # --- where families differ --------------------------------------------------------------------------------
+
+    @abstractmethod
+    def look(self, pictures: Sequence[Image.Image]) -> Look:
+        """Pictures through processor, vision tower and projector, as the model itself does it."""
+
+    def prompt(self, look: Look, question: str) -> Encoded:
+        """The prompt for one question about pictures that were looked at; ValueError for an unusable question."""
+        text, (start, end) = self._render(question, len(look.pictures))
+        pieces = text.split(self.placeholder)
+        # Placeholders stand once a visual token; the question follows the last of them, so it moves along.
+        expanded = pieces[0] + "".join(self.placeholder * n + p for n, p in zip(look.counts, pieces[1:], strict=True))
+        start, end = start + len(expanded) - len(text), end + len(expanded) - len(text)
+        bos = self.tokenizer.bos_token
+        batch = self.tokenizer(
+            expanded, return_offsets_mapping=True, add_special_tokens=not (bos and expanded.startswith(bos))
+        )
+        ids = torch.tensor(batch["input_ids"], device=self.device)
+        limit = self.text_config.max_position_embeddings
+        if len(ids) > limit:
+            raise ValueError(f"The prompt has {len(ids)} tokens and the model takes {limit}; ask a shorter question.")
+        offsets = torch.tensor(batch["offset_mapping"], device=self.device)
+        visual = ids == self.tokenizer.convert_tokens_to_ids(self.placeholder)
+        words = (offsets[:, 0] < end) & (offsets[:, 1] > start) & ~visual
+        embeds = self.embed(ids).detach().clone()
+        embeds[visual] = look.tokens.to(embeds.dtype)
+        positions = self.positions(ids, look)
+        return Encoded(text, ids, embeds, positions, visual, words, look.vision, look.panels, look.seconds)
+
+    def positions(self, ids: Tensor, look: Look) -> Tensor:
+        """RoPE positions (axes, T) of the whole prompt."""
+        return torch.arange(len(ids), device=ids.device)[None]
+
+    def _render(self, question: str, pictures: int) -> tuple[str, tuple[int, int]]:
+        """The chat template's text, and the span of the question in it."""
+        question = " ".join(question.split())
+        if not question:
+            raise ValueError("The question is empty; ask something about the picture.")
+        specials = [t for t in self.tokenizer.all_special_tokens if t and t in question]
+        if self.placeholder in question or specials:
+            marker = self.placeholder if self.placeholder in question else specials[0]
+            raise ValueError(f"The question holds {marker!r}, which marks a place in the prompt; leave it out.")
+        content = [{"type": "image"}] * pictures + [{"type": "text", "text": question}]
+        template = self.processor.chat_template or self.tokenizer.chat_template
+        if template:
+            text = self.processor.apply_chat_template(
+                [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
+            )
+        else:
+            text = self.default_prompt.format(images=f"{self.placeholder}\n" * pictures, question=question)
+        start = text.rindex(question)
+        return text, (start, start + len(question))
+
+    def encode(self, pictures: Image.Image | Sequence[Image.Image], question: str) -> Encoded:
+        """`look` and `prompt` in one step."""
+        if isinstance(pictures, Image.Image):
+            pictures = [pictures]
+        return self.prompt(self.look(pictures), question)
+
+    def clock(self) -> float:
+        """Seconds, after the device has finished what it was given."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+        elif self.device.type == "mps":
+            torch.mps.synchronize()
+        return time.perf_counter()
+
+    # --- what cost is made of ---------------------------------------------------------------------------------
+
+    @property
+    def text_config(self) -> Any:
+        return self.core.config.get_text_config()
+
+    @property
+    def layer_weights(self) -> list[int]:
+        """Weights of the linear maps in each decoder layer, (L,)."""
+        return [sum(m.weight.numel() for m in layer.modules() if isinstance(m, nn.Linear)) for layer in self.layers]
+
+    @property
+    def heads(self) -> tuple[int, int, int]:
+        """Query heads, key-value heads, width of a head."""
+        config = self.text_config
+        width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        return config.num_attention_heads, config.num_key_value_heads, width

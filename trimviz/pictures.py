@@ -1,0 +1,50 @@
+"""Opening pictures that people bring: any mode, any orientation, and one sentence for what cannot be used."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+MOST_PIXELS = 60_000_000  # refused from the header, before anything is decoded
+LONGEST = 100  # times the short side: beyond that, resizing the short side makes a giant
+
+
+def open_picture(source: str | Path | Image.Image) -> Image.Image:
+    """A picture as upright RGB: EXIF rotation applied, transparency on white, 16 bits scaled, first frame of an animation.
+
+    Raises ValueError for a file that is no picture, is cut off, or is too large or too thin.
+    """
+    if isinstance(source, Image.Image):
+        return _upright(source)
+    if not Path(source).is_file():
+        raise ValueError(f"There is no file {source}; give the path of a picture.")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the bound below is stricter
+            with Image.open(source) as picture:
+                return _upright(picture)
+    except UnidentifiedImageError:
+        raise ValueError(f"{Path(source).name} is not a picture that can be read; give a PNG, JPEG or WebP file.") from None
+    except Image.DecompressionBombError:
+        raise ValueError(f"{Path(source).name} has more pixels than are safe to decode; make it smaller.") from None
+    except (OSError, SyntaxError) as error:  # Pillow's words for truncated and damaged files
+        raise ValueError(f"{Path(source).name} is damaged or cut off ({error}); save it again.") from None
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    width, height = picture.size
+    if width * height > MOST_PIXELS:
+        raise ValueError(f"The picture has {width} x {height} pixels; at most {MOST_PIXELS:,} are taken, so make it smaller.")
+    if max(width, height) > LONGEST * min(width, height):
+        raise ValueError(f"The picture is {width} x {height} pixels, too thin to be cut into patches; crop it first.")
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode.startswith("I") or picture.mode == "F":  # 16 bits a channel: Pillow would clip, not scale
+        low, high = picture.getextrema()
+        ceiling = 65535 if high > 255 else 255
+        return picture.convert("I").point(lambda level: level * (255 / ceiling)).convert("L").convert("RGB")
+    if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
+        white = Image.new("RGBA", picture.size, "white")
+        return Image.alpha_composite(white, picture.convert("RGBA")).convert("RGB")
+    return picture.convert("RGB")

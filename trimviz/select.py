@@ -1,0 +1,153 @@
+"""Moves that several methods share: similarity, greedy orders, exact shares and turning a kept set into a `Cut`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+from math import floor
+
+import torch
+from torch import Tensor
+
+from trimviz.types import Cut
+
+
+def share(part: float | int, n: int) -> int:
+    """`part` of n tokens: a float in (0, 1] is a share, rounded down exactly; an int is a count, at most n.
+
+    Exact, because floor(0.7 * 2880) is 2015 in binary floating point and 2016 on paper.
+    """
+    if isinstance(part, int):
+        count = part
+    else:
+        count = floor(Fraction(repr(float(part))) * n)
+    return max(1, min(count, n))
+
+
+def unit(x: Tensor) -> Tensor:
+    """Rows of x (N, d) in float32 at length 1; a zero row stays zero."""
+    x = x.float()
+    return x / x.norm(dim=-1, keepdim=True).clamp_min(1e-12)
+
+
+def cosine(x: Tensor) -> Tensor:
+    """(N, N) float32 cosine similarity of the rows of x (N, d), exactly symmetric."""
+    u = unit(x)
+    s = u @ u.T
+    return torch.triu(s) + torch.triu(s, 1).T
+
+
+def ranking(score: Tensor) -> Tensor:
+    """Indices by falling score (N,); equal scores stand by index."""
+    return torch.sort(score, descending=True, stable=True).indices
+
+
+def top(score: Tensor, k: int) -> Tensor:
+    """The k indices of the highest scores, in ascending index order; ties go to the lower index."""
+    return ranking(score)[:k].sort().values
+
+
+def keep(
+    index: Tensor,
+    n: int,
+    *,
+    name: str = "kept",
+    order: Tensor | None = None,
+    scores: Mapping[str, Tensor] | None = None,
+    stages: tuple[tuple[str, Tensor], ...] = (),
+    film: Mapping[str, Tensor] | None = None,
+) -> Cut:
+    """A cut that keeps the tokens `index` (K,) of n as they are, in sequence order.
+
+    `order` lists the same indices as they were picked.
+    """
+    index = index.sort().values
+    owner = torch.full((n,), -1, dtype=torch.long, device=index.device)
+    owner[index] = torch.arange(len(index), device=index.device)
+    rank = None
+    if order is not None:
+        rank = torch.empty_like(index)
+        rank[owner[order]] = torch.arange(len(order), device=index.device)
+    return Cut(owner, index, name=name, order=rank, scores=scores or {}, stages=stages, film=film or {})
+
+
+def mask(index: Tensor, n: int) -> Tensor:
+    """(n,) bool, True at `index`."""
+    out = torch.zeros(n, dtype=torch.bool, device=index.device)
+    out[index] = True
+    return out
+
+
+def repmax(similarity: Tensor, allowed: Tensor, seed: Tensor | int, k: int) -> tuple[Tensor, Tensor]:
+    """Greedy pick of k of the `allowed` (N,) rows of a similarity matrix (N, N), each least similar to those before.
+
+    Returns the picks (k,) in order, and the mean similarity of each to the set before it (k,), the seed's being NaN.
+    TrimTokenator (arXiv 2509.00320) eqs. 11 to 16; ties go to the lower index.
+    """
+    picks = torch.empty(k, dtype=torch.long, device=similarity.device)
+    means = torch.full((k,), torch.nan, dtype=torch.float32, device=similarity.device)
+    picks[0] = seed  # eq. 11
+    total = similarity[seed].masked_fill(~allowed, torch.inf)  # eq. 12
+    total[seed] = torch.inf  # no longer in the remaining set, eq. 11
+    for t in range(1, k):
+        pick = total.argmin()  # eq. 14: dividing by t, eq. 13, does not move the minimum
+        picks[t] = pick
+        means[t] = total[pick] / t  # eq. 13
+        total += similarity[pick]  # eq. 16
+        total[pick] = torch.inf  # eq. 15
+    return picks, means
+
+
+def seeds(similarity: Tensor, rank: Tensor) -> Tensor:
+    """(N,) the seed of every leading set of `rank` (N,): entry n1 - 1 belongs to the set rank[:n1].
+
+    The seed has the lowest mean similarity inside its set, TrimTokenator eqs. 9 and 10; ties go to the lower index.
+    """
+    n = len(rank)
+    sums = similarity[:, rank].cumsum(dim=1)  # (N, N): eq. 9 times n1, which does not move the minimum
+    place = torch.empty_like(rank)
+    place[rank] = torch.arange(n, device=rank.device)
+    inside = place[:, None] <= torch.arange(n, device=rank.device)
+    return sums.masked_fill(~inside, torch.inf).argmin(dim=0)  # eq. 10
+
+
+def repmax_table(similarity: Tensor, rank: Tensor, sizes: Tensor) -> Tensor:
+    """Whole greedy orders of many leading sets of `rank` (N,) at once: (R, N) picks, -1 past the end of each.
+
+    Row r equals `repmax(similarity, rank[:n1], seeds(similarity, rank)[n1 - 1], n1)` with n1 = sizes[r]; `sizes` ascend.
+    """
+    n, device = len(rank), rank.device
+    place = torch.empty_like(rank)
+    place[rank] = torch.arange(n, device=device)
+    rows = torch.arange(len(sizes), device=device)
+    pick = seeds(similarity, rank)[sizes - 1]
+    table = torch.full((len(sizes), n), -1, dtype=torch.long, device=device)
+    table[:, 0] = pick
+    total = similarity[pick].masked_fill(place >= sizes[:, None], torch.inf)
+    total[rows, pick] = torch.inf
+    done = 0
+    ends = torch.searchsorted(sizes, torch.arange(n, device=device), right=True).tolist()  # rows with n1 <= t
+    for t in range(1, n):
+        if ends[t] == len(sizes):
+            break
+        total, done = total[ends[t] - done :], ends[t]
+        pick = total.argmin(dim=1)
+        table[done:, t] = pick
+        total += similarity[pick]
+        total[rows[: len(pick)], pick] = torch.inf
+    return table
+
+
+def mean_budget(budget: float, n: int, layers: int, depth: int) -> int:
+    """Tokens to leave at `depth` so that the mean over all layers, counted at their input, is `budget`.
+
+    With n tokens in the layers before `depth`: R = (layers * budget - depth * n) / (layers - depth).
+    Raises ValueError where even dropping everything costs more than the budget.
+    """
+    left = Fraction(repr(float(budget))) * layers - depth * n
+    if left < 0:
+        raise ValueError(
+            f"This method runs the first {depth} of {layers} layers on all {n} visual tokens, so the least mean per layer "
+            f"is {depth * n / layers:.1f}; expected a budget of at least that, got {budget:g}."
+        )
+    return min(n, floor(left / (layers - depth) + Fraction(1, 2)))

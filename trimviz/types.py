@@ -1,0 +1,162 @@
+"""The nouns that every part shares; frozen, without a batch axis, and without knowledge of any model or method.
+
+Size letters, used in every shape comment:
+N visual tokens going in · K visual tokens coming out · N0 visual tokens that the encoder made · M textual tokens ·
+T = N + M tokens of the prompt · d width of the language model · c width of the vision tower · H attention heads ·
+L decoder layers · A answer tokens · V vocabulary size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """One picture that the model saw, cut into cells; `values[panel.token]` turns per-token values into a raster."""
+
+    name: str  # "image", "overview", "tiles", "frame 3"
+    picture: Image.Image  # the pixels inside this panel, as the processor framed them
+    token: np.ndarray  # (rows, cols) int: the visual token in each cell, -1 where there is none
+    content: np.ndarray  # (rows, cols) bool: False where the cell holds only the processor's padding
+    box: tuple[float, float, float, float]  # left, top, right, bottom of `picture` in the original's pixels
+
+
+@dataclass(frozen=True, eq=False)
+class Vision:
+    """What the vision tower knows about the N tokens, before the projector; every array is aligned with them.
+
+    Inside the language model the rows of a view's tokens are `features[view.origin]` and so on.
+    """
+
+    features: Tensor  # (N, c)
+    tile: Tensor  # (N,) int: which tile of the picture a token is from, -1 for a newline token
+    project: Callable[[Tensor], Tensor]  # (K, c) -> (K, d)
+    keys: Tensor | None = None  # (N, c): keys of the layer that made `features`, heads side by side
+    cls: Tensor | None = None  # (c,): the CLS token beside `features`
+    cls_attention: Tensor | None = None  # (N,): CLS attention of that layer, mean over heads
+    heads: int = 1  # attention heads of the vision tower
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What one or several pictures became inside the model, before any question was asked."""
+
+    pictures: tuple[Image.Image, ...]
+    tokens: Tensor  # (N, d): visual tokens at the language model's door
+    vision: Vision
+    panels: tuple[Panel, ...]
+    counts: tuple[int, ...]  # visual tokens of each picture, sum N
+    inputs: Mapping[str, Any]  # what the processor made of the pictures
+    seconds: float  # time in the vision tower and the projector
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """A prompt at the language model's door."""
+
+    text: str  # as the chat template wrote it, one placeholder a picture
+    ids: Tensor  # (T,) token ids; the image placeholder where `visual`
+    embeds: Tensor  # (T, d)
+    positions: Tensor  # (1, T) or, with multi-axis RoPE, (3, T)
+    visual: Tensor  # (T,) bool
+    question: Tensor  # (T,) bool: the tokens of the user's own words
+    vision: Vision
+    panels: tuple[Panel, ...]
+    seconds: float  # time in the vision tower and the projector
+    memo: dict[Any, Any] = field(default_factory=dict)  # scores worth computing once per picture and question
+
+    @property
+    def n(self) -> int:
+        """Number of visual tokens, N."""
+        return int(self.visual.sum())
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """All that a pruner may look at, before the decoder layer `depth` runs."""
+
+    depth: int
+    visual: Tensor  # (N, d)
+    text: Tensor  # (M, d)
+    question: Tensor  # (M,) bool: rows of `text` that are the user's own words
+    after: Tensor  # (M,) bool: rows of `text` that follow the last visual token
+    origin: Tensor  # (N,) int: which of the encoder's N0 tokens each visual token is anchored in
+    vision: Vision
+    attention: Callable[[Tensor], Tensor]  # rows of `text` (R,) -> (H, R, N) float32, in the layer just run
+    look_ahead: Callable[[Tensor], Tensor]  # the same in the layer about to run
+    memo: dict[Any, Any] = field(default_factory=dict)
+
+    def once(self, key: Any, make: Callable[[], Any]) -> Any:
+        """The value of `make()`, computed once per picture and question at this depth."""
+        key = (self.depth, key)
+        if key not in self.memo:
+            self.memo[key] = make()
+        return self.memo[key]
+
+
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """What a pruner decides: N visual tokens in, K out, in the order in which they go on."""
+
+    owner: Tensor  # (N,) int: the output in which each input lives on, -1 = dropped
+    anchor: Tensor  # (K,) int: the input whose place each output takes, -1 = none (a CLS token)
+    name: str = "kept"  # of the final set
+    tokens: Tensor | None = None  # (K, d): None keeps the anchors' own vectors
+    order: Tensor | None = None  # (K,) int: pick rank of each output, 0 first
+    scores: Mapping[str, Tensor] = field(default_factory=dict)  # {name: (N,)}: what it looked at
+    stages: tuple[tuple[str, Tensor], ...] = ()  # (name, (N,) bool kept): steps on the way to the final set
+    film: Mapping[str, Tensor] = field(default_factory=dict)  # {name: (K,)}: one value per greedy step
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """A cut told in the N0 tokens that the encoder made; numpy, ready to draw."""
+
+    name: str
+    depth: int
+    kept: np.ndarray  # (N0,) bool
+    owner: np.ndarray  # (N0,) int: the output in which each token lives on, -1 = dropped
+    order: np.ndarray | None = None  # (N0,) int: pick rank, -1 = not picked; None where the method has no order
+    scores: Mapping[str, np.ndarray] = field(default_factory=dict)  # {name: (N0,) float32}, NaN = already gone
+    film: Mapping[str, np.ndarray] = field(default_factory=dict)  # {name: (K,)}: one value per greedy step
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What the model said, token by token."""
+
+    ids: tuple[int, ...]
+    text: str
+    logprobs: np.ndarray  # (A,) float32: log-probability of each token when it was chosen
+    finished: bool  # False where it was cancelled or reached the token limit
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One answer and how it came about; everything in numpy, so that drawing needs no tensor."""
+
+    method: str  # "dense" or the method's key
+    knobs: Mapping[str, Any]
+    budget: float | None  # mean visual tokens per layer that was asked for; None for the dense run
+    answer: Answer
+    stages: tuple[Stage, ...]
+    alive: np.ndarray  # (L,) int: tokens that enter each layer during prefill
+    visual_alive: np.ndarray  # (L,) int: visual tokens among them
+    seconds: Mapping[str, float]  # "vision", "select", "prefill", "first token", "decode" (per token)
+    flops: float  # computed, prefill of the language model
+    kv_bytes: int  # computed, caches after prefill
+    panels: tuple[Panel, ...]
+
+    @property
+    def kept(self) -> np.ndarray:
+        """(K,) sorted token indices that live through the last stage; all of them in a dense run."""
+        if not self.stages:
+            return np.arange(sum(int((p.token >= 0).sum()) for p in self.panels))
+        return np.flatnonzero(self.stages[-1].kept)
