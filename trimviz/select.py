@@ -13,14 +13,11 @@ from trimviz.types import Cut
 
 
 def share(part: float | int, n: int) -> int:
-    """`part` of n tokens: a float in (0, 1] is a share, rounded down exactly; an int is a count, at most n.
+    """`part` of n tokens: a number up to 1 is a share, rounded down exactly; a greater int is a count, at most n.
 
     Exact, because floor(0.7 * 2880) is 2015 in binary floating point and 2016 on paper.
     """
-    if isinstance(part, int):
-        count = part
-    else:
-        count = floor(Fraction(repr(float(part))) * n)
+    count = int(part) if part > 1 else floor(Fraction(repr(float(part))) * n)
     return max(1, min(count, n))
 
 
@@ -56,6 +53,7 @@ def keep(
     scores: Mapping[str, Tensor] | None = None,
     stages: tuple[tuple[str, Tensor], ...] = (),
     film: Mapping[str, Tensor] | None = None,
+    higher: Mapping[str, str] | None = None,
 ) -> Cut:
     """A cut that keeps the tokens `index` (K,) of n as they are, in sequence order.
 
@@ -68,7 +66,9 @@ def keep(
     if order is not None:
         rank = torch.empty_like(index)
         rank[owner[order]] = torch.arange(len(order), device=index.device)
-    return Cut(owner, index, name=name, order=rank, scores=scores or {}, stages=stages, film=film or {})
+    return Cut(
+        owner, index, name=name, order=rank, scores=scores or {}, stages=stages, film=film or {}, higher=higher or {}
+    )
 
 
 def mask(index: Tensor, n: int) -> Tensor:

@@ -1,10 +1,11 @@
 """TrimTokenator (Zhang et al., 2025, arXiv 2509.00320): keep what is aligned with the text, then what is diverse.
 
-Stage 1 scores each visual token by its alignment alpha with the question and keeps the best N1, X^v(1). Stage 2 (RepMax)
-picks K of them one by one, each least similar on average to those already picked, X^v(2).
+Stage 1 scores each visual token by its alignment alpha with the question and keeps the best N1, X^v(1). Stage 2
+(RepMax) picks K of them one by one, each least similar on average to those already picked, X^v(2).
 
-No official code is published. Where the paper is silent: the textual tokens are the words of the question; a size N1
-below K is raised to K; ties go to the lower index; kept tokens return to sequence order and are numbered anew.
+No official code is published. Where the paper is silent: the textual tokens are the words of the question; without any,
+the first stage is skipped; a size N1 below K is raised to K; newline tokens, which hold nothing of the picture, rank last
+in the first stage; ties go to the lower index; kept tokens return to sequence order and are numbered anew.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from trimviz.types import Cut, View
 
 EVERY_SIZE = 1024  # up to this many tokens the order table holds every N1, above it a hundred evenly spaced ones
 COORDINATES = 1024  # the neighbour search of `mi` looks at no more than this many of the d coordinates
+HIGHER = {"alpha": "closer to the text"}
+EXACT = "donot_use_mm_for_euclid_dist"  # through products, the distances of near neighbours drown in float32
 NEIGHBOURS = 3  # k of the mutual information estimator, appendix D
 
 
@@ -31,10 +34,14 @@ class TrimTokenator(Pruner):
     key: ClassVar[str] = "trimtokenator"
     name: ClassVar[str] = "TrimTokenator"
     paper: ClassVar[str] = "2509.00320"
-    clause: ClassVar[str] = "keeps the N1 tokens closest to the question, then greedily those least like the ones before"
+    clause: ClassVar[str] = "keeps the N1 tokens closest to the question, then greedily the least alike of them"
 
-    n1: float = knob(0.8, "Size of X^v(1): a share of N, or a whole number of tokens", low=0.01, high=1, step=0.01)  # N_1
-    align: str = choice("l2", ("l2", "cos", "mi"), "Alignment alpha: negative distance, cosine, or mutual information")
+    n1: float = knob(0.8, "Size of X^v(1): a share of N, or a whole number of tokens", low=0.01, high=1, step=0.01)
+    align: str = choice(
+        "l2",
+        ("l2", "squared", "cos", "mi"),
+        "Alignment alpha: negative distance, negative square of it, cosine, or mutual information",
+    )
     diversity: str = choice("cos", ("cos", "l2"), "Similarity in stage 2: cosine, or negative distance")
     text: str = choice("question", ("question", "after-image", "all"), "Textual tokens that alpha averages over")
     stages: str = choice(
@@ -42,29 +49,32 @@ class TrimTokenator(Pruner):
         ("both", "swapped", "alignment", "diversity", "random-first"),
         "Both; swapped (ablation 1), alignment only (2), diversity only (3); a random first stage as a control",
     )
+    newlines: str = choice("last", ("last", "compete"), "Newline tokens in stage 1: behind the others, or like them")
 
     def cut(self, view: View, k: int) -> Cut:
         n = len(view.visual)
         alpha, first = self._alpha(view), self._first(view)
-        n1 = n if self.stages in ("alignment", "diversity") else max(k, share(self.n1, n))
+        n1 = max(k, self._whole(view) or share(self.n1, n))
         chosen = first[:n1]  # eq. 4
         stage1 = (("X^v(1)", mask(chosen, n)),) if n1 < n else ()
         if self.stages in ("alignment", "swapped"):
             order, film = self._by_alpha(alpha, chosen)[:k], {}
         else:
             similarity = self._similarity(view)
-            seed = view.once(("seeds", self.stages, self.align, self.text, self.diversity), lambda: seeds(similarity, first))
+            seed = view.once(("seeds", *self._ranked_by()), lambda: seeds(similarity, first))
             order, means = repmax(similarity, mask(chosen, n), seed[n1 - 1], k)
             film = {"mean similarity": means}
-        return keep(order, n, name="X^v(2)", order=order, scores={"alpha": alpha}, stages=stage1, film=film)
+        return keep(
+            order, n, name="X^v(2)", order=order, scores={"alpha": alpha}, stages=stage1, film=film, higher=HIGHER
+        )
 
     def order_table(self, view: View) -> OrderTable:
         """Every N1 for N up to 1,024, computed from one similarity matrix; beyond, every hundredth of N."""
         alpha, first = self._alpha(view), self._first(view)
-        n = len(first)
+        n, whole = len(first), self._whole(view)
         sizes = torch.arange(1, n + 1) if n <= EVERY_SIZE else torch.arange(1, 101) * n // 100
-        if self.stages in ("alignment", "diversity"):
-            sizes = torch.tensor([n])
+        if whole:
+            sizes = torch.arange(whole, n + 1)
         if self.stages in ("alignment", "swapped"):
             orders = [self._by_alpha(alpha, first[:n1]) for n1 in sizes.tolist()]
         else:
@@ -72,22 +82,41 @@ class TrimTokenator(Pruner):
             orders = [row[:n1] for row, n1 in zip(table, sizes.tolist(), strict=True)]
         return OrderTable(sizes.numpy(), first.cpu().numpy(), tuple(o.cpu().numpy() for o in orders))
 
+    def _whole(self, view: View) -> int:
+        """How many tokens there are to pick from where no first stage narrows them; 0 where one does."""
+        if self.stages in ("alignment", "diversity") or (self.stages == "both" and not self._words(view).any()):
+            return len(view.visual) - int(self._late(view).sum())
+        return 0
+
     def _first(self, view: View) -> Tensor:
         """(N,) tokens as stage 1 ranks them: X^v(1) is the leading N1."""
-        n, device = len(view.visual), view.visual.device
-        if self.stages == "random-first":
-            return torch.randperm(n, generator=torch.Generator().manual_seed(0)).to(device)
-        if self.stages == "diversity":
-            return torch.arange(n, device=device)
-        if self.stages == "swapped":
-            everything = torch.arange(n, device=device)
-            similarity = self._similarity(view)
-            whole = torch.ones(n, dtype=torch.bool, device=device)
-            return view.once(
-                ("whole order", self.diversity),
-                lambda: repmax(similarity, whole, seeds(similarity, everything)[-1], n)[0],
-            )
-        return ranking(self._alpha(view))
+
+        def make() -> Tensor:
+            n, device = len(view.visual), view.visual.device
+            if self.stages == "random-first":
+                rank = torch.randperm(n, generator=torch.Generator().manual_seed(0)).to(device)
+            elif self.stages == "diversity":
+                rank = torch.arange(n, device=device)
+            elif self.stages == "swapped":
+                similarity, everything = self._similarity(view), torch.arange(n, device=device)
+                rank, _ = repmax(similarity, mask(everything, n), seeds(similarity, everything)[-1], n)
+            else:
+                rank = ranking(self._alpha(view))
+            late = self._late(view)[rank]
+            return torch.cat([rank[~late], rank[late]])
+
+        return view.once(("first", *self._ranked_by()), make)
+
+    def _ranked_by(self) -> tuple[str, ...]:
+        return (self.stages, self.align, self.text, self.diversity, self.newlines)
+
+    def _late(self, view: View) -> Tensor:
+        """(N,) bool: newline tokens, where they wait behind the others."""
+        return (view.vision.tile[view.origin] < 0) & (self.newlines == "last")
+
+    def _words(self, view: View) -> Tensor:
+        """(M,) bool: the textual tokens that alpha averages over."""
+        return {"question": view.question, "after-image": view.after, "all": torch.ones_like(view.question)}[self.text]
 
     def _by_alpha(self, alpha: Tensor, chosen: Tensor) -> Tensor:
         chosen = chosen.sort().values  # so that ties go to the lower index
@@ -97,7 +126,8 @@ class TrimTokenator(Pruner):
         def make() -> Tensor:
             if self.diversity == "cos":
                 return cosine(view.visual)  # eq. 8
-            return -torch.cdist(view.visual.float(), view.visual.float())  # table 10
+            visual = view.visual.float()
+            return -torch.cdist(visual, visual, compute_mode=EXACT)  # table 10
 
         return view.once(("similarity", self.diversity), make)
 
@@ -105,14 +135,13 @@ class TrimTokenator(Pruner):
         """(N,) float32 alignment of each visual token with the textual tokens; zeros where there is no text."""
 
         def make() -> Tensor:
-            rows = {"question": view.question, "after-image": view.after, "all": torch.ones_like(view.question)}
-            text = view.text[rows[self.text]].float()  # (M, d)
+            text = view.text[self._words(view)].float()  # (M, d)
             visual = view.visual.float()
             if len(text) == 0:
                 return torch.zeros(len(visual), device=visual.device)
-            if self.align == "l2":
-                exact = "donot_use_mm_for_euclid_dist"
-                return -torch.cdist(visual, text, compute_mode=exact).mean(dim=1)  # eq. 3
+            if self.align in ("l2", "squared"):
+                distance = torch.cdist(visual, text, compute_mode=EXACT)
+                return -(distance if self.align == "l2" else distance**2).mean(dim=1)  # eq. 3, eq. 20
             if self.align == "cos":
                 return (unit(visual) @ unit(text).T).mean(dim=1)  # table 9
             return _mutual_information(visual, text).mean(dim=1)  # eq. 2
