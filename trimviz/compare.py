@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,12 @@ from torch import Tensor
 from trimviz import engine
 from trimviz.models.base import Model
 from trimviz.pictures import open_picture
-from trimviz.pruners import PRUNERS, OrderTable, Pruner
+from trimviz.pruners import DEFAULT, PRUNERS, OrderTable, Pruner
 from trimviz.types import Answer, Encoded, Run
 
 LIMIT = 64  # answer tokens, unless told otherwise
+Pictures = str | Path | Image.Image | Sequence[str | Path | Image.Image]
+OnText = Callable[[str, str], None]  # (which run, text so far)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,8 +60,13 @@ class Comparison:
     """What pruning changed."""
 
     model: str
+    revision: str  # commit of the checkpoint on the Hub, "" for a folder
+    device: str
+    dtype: str
+    processor: Mapping[str, Any]  # settings of the image processor
+    prompt: str  # as the chat template wrote it, one placeholder a picture
     question: str
-    n: int
+    n: int  # visual tokens, N
     dense: Run
     pruned: Run
     same: bool  # the same words
@@ -137,7 +145,7 @@ def finish(partials: Iterator[Partial], on_text: Callable[[str], None] = lambda 
     raise RuntimeError("The answer ended without a trace.")
 
 
-def judge(model: Model, prompt: Encoded, question: str, dense: Trace, pruned: Trace) -> Comparison:
+def judge(model: Model, prompt: Encoded, dense: Trace, pruned: Trace) -> Comparison:
     """Set two runs of one prompt side by side."""
     said, short = dense.run.answer, pruned.run.answer
     with model.lock:
@@ -146,7 +154,12 @@ def judge(model: Model, prompt: Encoded, question: str, dense: Trace, pruned: Tr
     ids = torch.tensor(said.ids, dtype=torch.long)
     return Comparison(
         model=model.repo,
-        question=question,
+        revision=model.revision,
+        device=str(model.device),
+        dtype=str(model.dtype).removeprefix("torch."),
+        processor=model.processor.image_processor.to_dict(),
+        prompt=prompt.text,
+        question=prompt.asked,
         n=prompt.n,
         dense=dense.run,
         pruned=pruned.run,
@@ -160,29 +173,57 @@ def judge(model: Model, prompt: Encoded, question: str, dense: Trace, pruned: Tr
 
 def compare(
     model: Model,
-    picture: str | Path | Image.Image | Sequence[Image.Image],
+    picture: Pictures,
     question: str,
-    method: str | Pruner = "trimtokenator",
+    method: str | Pruner = DEFAULT,
     keep: float | str = "11.1%",
     *,
     limit: int = LIMIT,
-    on_text: Callable[[str, str], None] = lambda which, text: None,
+    on_text: OnText = lambda which, text: None,
     **knobs: Any,
 ) -> Comparison:
     """Answer one question about a picture dense and pruned.
 
     keep: visual tokens per decoder layer, mean over layers at their input, or a share such as "11.1%".
-    knobs: settings of the method, by name. on_text("dense" or "pruned", text so far) follows both answers.
+    knobs: settings of the method, by name. on_text("dense" or the method's key, text so far) follows both answers.
     Raises ValueError, in one sentence, for bad input.
     """
-    pictures = [open_picture(picture)] if isinstance(picture, str | Path | Image.Image) else [open_picture(p) for p in picture]
     pruner = method if isinstance(method, Pruner) else pick(method, knobs)
+    return contest(model, ask(model, picture, question), [pruner], keep, limit=limit, on_text=on_text)[0]
+
+
+def ask(model: Model, picture: Pictures, question: str) -> Encoded:
+    """Open pictures and encode a question about them; everything that methods share is computed here, once."""
+    several = [picture] if isinstance(picture, str | Path | Image.Image) else picture
+    pictures = [open_picture(p) for p in several]
     with model.lock:
-        prompt = model.encode(pictures, question)
-    check(pruner, model)
-    pruned = finish(answer(model, prompt, pruner, budget_of(keep, prompt.n), limit), lambda text: on_text("pruned", text))
-    dense = finish(answer(model, prompt, limit=limit), lambda text: on_text("dense", text))
-    return judge(model, prompt, question, dense, pruned)
+        return model.encode(pictures, question)
+
+
+def contest(
+    model: Model,
+    prompt: Encoded,
+    pruners: Sequence[Pruner],
+    keep: float | str,
+    *,
+    limit: int = LIMIT,
+    on_text: OnText = lambda which, text: None,
+) -> list[Comparison]:
+    """Several methods on one prompt, each set beside the same dense run; arguments as in `compare`."""
+    for pruner in pruners:
+        check(pruner, model)
+    budget = budget_of(keep, prompt.n)
+    with model.lock:
+        engine.warm_up(model)
+    traces = [finish(answer(model, prompt, p, budget, limit), partial(on_text, p.key)) for p in pruners]
+    dense = finish(answer(model, prompt, limit=limit), partial(on_text, "dense"))
+    return [judge(model, prompt, dense, trace) for trace in traces]
+
+
+def overlap(runs: Sequence[Run]) -> np.ndarray:
+    """(R, R) Jaccard overlap of the visual tokens that runs keep through their last stage."""
+    kept = [set(run.kept.tolist()) for run in runs]
+    return np.array([[len(a & b) / max(1, len(a | b)) for b in kept] for a in kept])
 
 
 def pick(method: str, knobs: Mapping[str, Any]) -> Pruner:

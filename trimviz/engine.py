@@ -6,7 +6,7 @@ Logits of an uncut run equal those of the model's own `generate`. Batch 1, greed
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -112,12 +112,36 @@ def prefill(
 
 
 @torch.inference_mode()
-def stream(model: Model, state: Prefilled, limit: int = 128, stop: Stop = lambda: False) -> Iterator[tuple[int, Tensor]]:
-    """Greedy answer: yields each token id with the logits (V,) that chose it; ends at end-of-text, `limit` or `stop()`."""
+def warm_up(model: Model) -> None:
+    """Run a few tokens through every layer once, so that first-call costs do not land in somebody's measured seconds."""
+    if model.warm:
+        return
+    hidden = model.embed(torch.zeros(1, 8, dtype=torch.long, device=model.device))
+    positions = torch.arange(8, device=model.device).expand(model.axes, -1)
+    rotary, cache = model.rotary(hidden, positions), DynamicCache()
+    for layer in model.layers:
+        hidden = _run(layer, hidden, positions, rotary, cache)
+    model.head(model.norm(hidden))
+    model.warm = True
+
+
+@torch.inference_mode()
+def stream(
+    model: Model,
+    state: Prefilled,
+    limit: int = 128,
+    stop: Stop = lambda: False,
+    ends: Container[int] | None = None,
+) -> Iterator[tuple[int, Tensor]]:
+    """Greedy answer: yields each token id with the logits (V,) that chose it.
+
+    Ends at `limit` tokens, at `stop()`, or before one of `ends`, by default the model's own end-of-text tokens.
+    """
+    ends = model.eos if ends is None else ends
     cache, logits = _branch(state.cache), state.logits
     for step in range(limit):
         token = int(logits.argmax())
-        if token in model.eos or stop():
+        if token in ends or stop():
             return
         yield token, logits
         if step + 1 < limit and not stop():
@@ -278,8 +302,8 @@ def _record(flow: _Flow, cut: Cut, depth: int) -> None:
     scores = {name: spread(values.float(), np.nan) for name, values in cut.scores.items()}
     for name, kept in cut.stages:
         told = spread(kept, False)
-        flow.stages.append(Stage(name, depth, told, np.where(told, np.arange(len(told)), -1), scores=scores))
+        flow.stages.append(Stage(name, depth, told, np.where(told, np.arange(len(told)), -1), scores=scores, higher=cut.higher))
     final = spread(cut.owner, -1)
     rank = None if cut.order is None else np.where(final >= 0, cut.order.cpu().numpy()[final], -1)
     film = {name: values.cpu().numpy() for name, values in cut.film.items()}
-    flow.stages.append(Stage(cut.name, depth, final >= 0, final, rank, scores, film))
+    flow.stages.append(Stage(cut.name, depth, final >= 0, final, rank, scores, film, cut.higher))

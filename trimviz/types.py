@@ -61,7 +61,8 @@ class Look:
 class Encoded:
     """A prompt at the language model's door."""
 
-    text: str  # as the chat template wrote it, one placeholder a picture
+    asked: str  # the user's question
+    text: str  # the whole prompt as the chat template wrote it, one placeholder a picture
     ids: Tensor  # (T,) token ids; the image placeholder where `visual`
     embeds: Tensor  # (T, d)
     positions: Tensor  # (1, T) or, with multi-axis RoPE, (3, T)
@@ -113,6 +114,7 @@ class Cut:
     scores: Mapping[str, Tensor] = field(default_factory=dict)  # {name: (N,)}: what it looked at
     stages: tuple[tuple[str, Tensor], ...] = ()  # (name, (N,) bool kept): steps on the way to the final set
     film: Mapping[str, Tensor] = field(default_factory=dict)  # {name: (K,)}: one value per greedy step
+    higher: Mapping[str, str] = field(default_factory=dict)  # {score or film: what a higher value means}
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +128,7 @@ class Stage:
     order: np.ndarray | None = None  # (N0,) int: pick rank, -1 = not picked; None where the method has no order
     scores: Mapping[str, np.ndarray] = field(default_factory=dict)  # {name: (N0,) float32}, NaN = already gone
     film: Mapping[str, np.ndarray] = field(default_factory=dict)  # {name: (K,)}: one value per greedy step
+    higher: Mapping[str, str] = field(default_factory=dict)  # {score or film: what a higher value means}
 
 
 @dataclass(frozen=True, eq=False)

@@ -36,6 +36,7 @@ class Model(ABC):
         self.processor = processor
         self.revision = revision
         self.lock = Lock()
+        self.warm = False  # whether the layers have run once
 
     # --- the language model, for the engine -------------------------------------------------------------------
 
@@ -117,7 +118,7 @@ class Model(ABC):
         embeds = self.embed(ids).detach().clone()
         embeds[visual] = look.tokens.to(embeds.dtype)
         positions = self.positions(ids, look)
-        return Encoded(text, ids, embeds, positions, visual, words, look.vision, look.panels, look.seconds)
+        return Encoded(question, text, ids, embeds, positions, visual, words, look.vision, look.panels, look.seconds)
 
     def positions(self, ids: Tensor, look: Look) -> Tensor:
         """RoPE positions (axes, T) of the whole prompt."""

@@ -40,9 +40,22 @@ class Knob:
             raise ValueError(f"Knob {self.name} lies between {self.low:g} and {self.high:g}; got {value:g}.")
         return value
 
+    def parse(self, text: str) -> Any:
+        """A setting written by a person; for a share that is also a count, "0.8" is a share and "460" a count."""
+        if self.choices is not None:
+            return self.check(text)
+        if isinstance(self.default, bool):
+            return self.check({"true": True, "yes": True, "false": False, "no": False}.get(text.lower(), text))
+        try:
+            return self.check(int(text) if isinstance(self.default, int) or text.isdigit() else float(text))
+        except ValueError as error:
+            if "Knob" in str(error):
+                raise
+            raise ValueError(f"Knob {self.name} is a number from {self.low:g} to {self.high:g}; got {text!r}.") from None
+
     def counts(self, value: Any) -> bool:
         """Whether the value is a count of tokens where the knob also takes a share of them."""
-        return isinstance(self.default, float) and self.high == 1 and isinstance(value, int) and value >= 1
+        return isinstance(self.default, float) and self.high == 1 and isinstance(value, int) and value > 1
 
 
 def knob(default: Any, help: str, *, low: float | None = None, high: float | None = None, step: float | None = None) -> Any:

@@ -1,0 +1,297 @@
+"""The command line: `trimviz ...` or `python -m trimviz ...`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import click
+import typer
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+
+from trimviz.bench.cli import app as bench
+from trimviz.pruners import DEFAULT
+from trimviz.tiny.cli import app as tiny
+
+if TYPE_CHECKING:
+    from trimviz.compare import Comparison, OnText
+    from trimviz.models.base import Model
+    from trimviz.pruners import Pruner
+    from trimviz.types import Encoded
+
+cli = typer.Typer(
+    help="Run vision-language models with and without visual-token pruning and see what happens inside.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+cli.add_typer(tiny, name="tiny")
+cli.add_typer(bench, name="bench")
+
+Picture = Annotated[Path, typer.Argument(metavar="IMAGE", help="A picture: PNG, JPEG or WebP.")]
+Question = Annotated[str, typer.Argument(metavar="QUESTION", help="A question about it.")]
+ModelName = Annotated[str, typer.Option("--model", help="tiny (bundled), a Hub name, or a checkpoint's folder.")]
+Methods = Annotated[list[str], typer.Option("--method", help="A method's key, see `trimviz methods`; may be repeated.")]
+Keep = Annotated[str, typer.Option("--keep", help="Visual tokens per layer, mean over layers: a number, or a share such as 11.1%.")]
+N1 = Annotated[str | None, typer.Option("--n1", help="Size of the first stage, where there is one: a share such as 0.8, or a count.")]
+Knobs = Annotated[list[str], typer.Option("--knob", help="NAME=VALUE: another setting of the method; may be repeated.")]
+Limit = Annotated[int, typer.Option("--limit", min=1, help="Most tokens of an answer.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps, or split over all GPUs.")]
+Dtype = Annotated[str, typer.Option("--dtype", help="auto, float32, bfloat16 or float16.")]
+Quantize = Annotated[str | None, typer.Option("--quantize", help="4bit or 8bit (CUDA and bitsandbytes).")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+@cli.command()
+def compare(
+    image: Picture,
+    question: Question,
+    model: ModelName = "tiny",
+    method: Methods = [DEFAULT],  # noqa: B006
+    keep: Keep = "11.1%",
+    n1: N1 = None,
+    knob: Knobs = [],  # noqa: B006
+    limit: Limit = 64,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the comparison to this file, - for the screen.")] = None,
+    npz: Annotated[Path | None, typer.Option("--npz", help="Write the tokens that the selection was made from.")] = None,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    quantize: Quantize = None,
+) -> None:
+    """Answer a question about a picture dense and pruned, side by side."""
+    from trimviz.compare import overlap
+    from trimviz.record import as_json, save_npz
+
+    loaded, prompt = _prepare(image, question, model, device, dtype, quantize)
+    quiet = json_file == Path("-")
+    comparisons = _contest(loaded, prompt, method, keep, n1, knob, limit, _nothing if quiet else _typewriter())
+    if not quiet:
+        typer.echo()
+        Console().print(_summary(comparisons))
+    jaccard = overlap([c.pruned for c in comparisons])
+    if len(comparisons) > 1 and not quiet:
+        Console().print(_overlap_table(comparisons, jaccard))
+    if json_file is not None:
+        records = [as_json(c) for c in comparisons]
+        body = records[0] if len(records) == 1 else {"comparisons": records, "jaccard": jaccard.tolist()}
+        text = json.dumps(body, indent=1, allow_nan=False)
+        if quiet:
+            typer.echo(text)
+        else:
+            json_file.write_text(text + "\n", encoding="utf-8")
+    if npz is not None:
+        save_npz(prompt, npz)
+
+
+@cli.command()
+def figure(
+    image: Picture,
+    question: Question,
+    out: Annotated[Path, typer.Option("-o", "--out", help="File to write: .pdf, .svg or .png.")],
+    model: ModelName = "tiny",
+    method: Methods = [DEFAULT],  # noqa: B006
+    keep: Keep = "11.1%",
+    n1: N1 = None,
+    knob: Knobs = [],  # noqa: B006
+    limit: Limit = 64,
+    panels: Annotated[str | None, typer.Option(help="Panels to show, separated by commas; all of them without it.")] = None,
+    width: Annotated[str, typer.Option(help="cvpr-column, cvpr-text, acl-column, acl-text, or inches.")] = "cvpr-text",
+    dpi: Annotated[int, typer.Option(min=50, max=1200, help="Of a PNG.")] = 300,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    quantize: Quantize = None,
+) -> None:
+    """Draw a figure for a paper, with a LaTeX snippet and a JSON sidecar beside it."""
+    from trimviz import draw
+
+    loaded, prompt = _prepare(image, question, model, device, dtype, quantize)
+    comparisons = _contest(loaded, prompt, method, keep, n1, knob, limit, _nothing)
+    options: dict[str, Any] = {"width": width, "dpi": dpi}
+    if panels:
+        options["panels"] = tuple(name.strip() for name in panels.split(","))
+    for path in draw.figure(comparisons, out, **options):
+        typer.echo(path)
+
+
+@cli.command()
+def methods(as_json: AsJson = False, markdown: Annotated[bool, typer.Option(help="Print the README's table.")] = False) -> None:
+    """List the methods and their knobs."""
+    from trimviz.pruners import PRUNERS
+
+    rows = [
+        {
+            "key": p.key,
+            "name": p.name,
+            "paper": p.paper,
+            "clause": p.clause,
+            "needs": sorted(p.needs),
+            "file": f"trimviz/pruners/{p.__module__.rsplit('.', 1)[-1]}.py",
+            "knobs": {k.name: {"default": k.default, "choices": k.choices, "help": k.help} for k in p.knobs()},
+        }
+        for p in PRUNERS.values()
+    ]
+    if as_json:
+        typer.echo(json.dumps(rows, indent=1))
+    elif markdown:
+        typer.echo("| method | key | paper | what it does | file |\n|---|---|---|---|---|")
+        for r in rows:
+            paper = f"[{r['paper']}](https://arxiv.org/abs/{r['paper']})" if r["paper"] else ""
+            typer.echo(f"| {r['name']} | `{r['key']}` | {paper} | {r['clause']} | [`{r['file']}`]({r['file']}) |")
+    else:
+        table = Table("key", "arXiv", "what it does", "knobs and defaults", box=SIMPLE)
+        for r in rows:
+            knobs = "\n".join(f"{name}={k['default']}" for name, k in r["knobs"].items())
+            table.add_row(r["key"], r["paper"], f"{r['name']}: {r['clause']}", knobs)
+        Console().print(table)
+
+
+@cli.command()
+def models(as_json: AsJson = False, markdown: Annotated[bool, typer.Option(help="Print the README's table.")] = False) -> None:
+    """List the model families and checkpoints that they were written for."""
+    from trimviz.models import MODELS
+
+    rows = [
+        {"family": m.name, "model_type": key, "checkpoints": list(m.checkpoints), "tokens": m.tokens, "provides": sorted(m.provides)}
+        for key, m in MODELS.items()
+    ]
+    if as_json:
+        typer.echo(json.dumps(rows, indent=1))
+    elif markdown:
+        typer.echo("| family | `model_type` | checkpoints | visual tokens |\n|---|---|---|---|")
+        for r in rows:
+            links = ", ".join(f"[{c}](https://huggingface.co/{c})" for c in r["checkpoints"])
+            typer.echo(f"| {r['family']} | `{r['model_type']}` | {links} | {r['tokens']} |")
+    else:
+        table = Table("family", "model_type", "checkpoints", "visual tokens", box=SIMPLE)
+        for r in rows:
+            table.add_row(r["family"], r["model_type"], "\n".join(r["checkpoints"]), r["tokens"])
+        Console().print(table)
+
+
+@cli.command(name="app")
+def app_command(
+    model: Annotated[str | None, typer.Option(help="tiny, a Hub name or a folder; chosen by the device without it.")] = None,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    quantize: Quantize = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 7860,
+    share: Annotated[bool, typer.Option(help="Open a public tunnel through Gradio.")] = False,
+) -> None:
+    """Open the app in a browser."""
+    from trimviz.ui import launch
+
+    launch(model=model, device=device, dtype=dtype, quantize=quantize, host=host, port=port, share=share)
+
+
+def _prepare(image: Path, question: str, model: str, device: str, dtype: str, quantize: str | None) -> tuple[Model, Encoded]:
+    from trimviz.compare import ask
+    from trimviz.models import load
+    from trimviz.pictures import open_picture
+
+    picture = open_picture(image)  # before the model is loaded, which can take long
+    with Console(stderr=True).status(f"loading {model}"):
+        loaded = load(model, device, dtype, quantize)
+    return loaded, ask(loaded, picture, question)
+
+
+def _contest(
+    model: Model, prompt: Encoded, keys: list[str], keep: str, n1: str | None, settings: list[str], limit: int, on_text: OnText
+) -> list[Comparison]:
+    from trimviz.compare import contest
+
+    pruners = [_pruner(key, n1, settings, alone=len(keys) == 1) for key in keys]
+    return contest(model, prompt, pruners, keep, limit=limit, on_text=on_text)
+
+
+def _pruner(key: str, n1: str | None, settings: list[str], alone: bool) -> Pruner:
+    """A method with its settings; of several methods each takes the settings that it has."""
+    from trimviz.compare import pick
+
+    kind = type(pick(key, {}))
+    knobs = {knob.name: knob for knob in kind.knobs()}
+    values = {}
+    for item in [*settings, *([f"n1={n1}"] if n1 is not None else [])]:
+        name, separator, value = item.partition("=")
+        if not separator:
+            raise ValueError(f"Expected --knob NAME=VALUE, got {item!r}.")
+        if name in knobs:
+            values[name] = knobs[name].parse(value)
+        elif alone:
+            raise ValueError(f"{kind.name} has no knob {name!r}; it has {', '.join(knobs)}.")
+    return kind.make(values)
+
+
+def _nothing(which: str, text: str) -> None:
+    pass
+
+
+def _typewriter() -> OnText:
+    """Prints answers as they grow, one line each."""
+    said: dict[str, str] = {}
+
+    def on_text(which: str, text: str) -> None:
+        if which not in said:
+            typer.echo(("\n" if said else "") + typer.style(f"{which:>14}  ", bold=True), nl=False)
+            said[which] = ""
+        typer.echo(text[len(said[which]) :], nl=False)
+        said[which] = text
+
+    return on_text
+
+
+def _summary(comparisons: list[Comparison]) -> Table:
+    table = Table(box=SIMPLE)
+    table.add_column("run", no_wrap=True)
+    for heading in ("tokens/layer", "answer", "KL", "GFLOP*", "KV MB*", "prefill ms", "ms/token"):
+        table.add_column(heading, justify="left" if heading == "answer" else "right")
+    first = comparisons[0]
+    rows = [(first.dense, "", "")]
+    rows += [(c.pruned, c.badge, f"{c.kl.mean():.4f}" if len(c.kl) else "-") for c in comparisons]
+    for run, badge, divergence in rows:
+        table.add_row(
+            run.method,
+            f"{run.visual_alive.mean():.1f}",
+            badge,
+            divergence,
+            f"{run.flops / 1e9:.3g}",
+            f"{run.kv_bytes / 1e6:.3g}",
+            f"{1000 * (run.seconds['prefill'] + run.seconds['select']):.1f}",
+            f"{1000 * run.seconds['decode']:.1f}",
+        )
+    table.caption = (
+        f"{first.model}, {first.dtype}. Visual tokens per layer: mean at the layers' input. KL to dense in nats per answer "
+        f"token. Times measured on {first.device}; * computed."
+    )
+    return table
+
+
+def _overlap_table(comparisons: list[Comparison], jaccard: Any) -> Table:
+    names = [c.pruned.method for c in comparisons]
+    table = Table("kept in common", *names, box=SIMPLE)
+    for name, row in zip(names, jaccard, strict=True):
+        table.add_row(name, *(f"{value:.2f}" for value in row))
+    return table
+
+
+def main() -> None:
+    """Run a command; a ValueError becomes one sentence on stderr and exit code 2."""
+    try:
+        sys.exit(cli(standalone_mode=False) or 0)
+    except ValueError as error:
+        typer.echo(f"trimviz: {error}", err=True)
+        sys.exit(2)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        typer.echo("trimviz: stopped.", err=True)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
