@@ -14,4 +14,6 @@ PRUNERS: dict[str, type[Pruner]] = {
     )
 }
 
-__all__ = ["PRUNERS", "Knob", "OrderTable", "Pruner"]
+DEFAULT = TrimTokenator.key  # where nobody chose
+
+__all__ = ["DEFAULT", "PRUNERS", "Knob", "OrderTable", "Pruner"]
