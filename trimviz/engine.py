@@ -47,6 +47,7 @@ class _Flow:
     positions: Tensor  # (1 or 3, T')
     visual: Tensor  # (T',) bool
     question: Tensor  # (T',) bool
+    newline: Tensor  # (T',) int: the row that a newline token ends, -1 elsewhere
     owner: Tensor  # (N0,) int: the visual token in which each of the encoder's tokens lives, -1 = gone
     origin: Tensor  # (N',) int: which of the encoder's tokens each visual token is anchored in
     stages: list[Stage] = field(default_factory=list)
@@ -54,11 +55,12 @@ class _Flow:
     @classmethod
     def start(cls, prompt: Encoded) -> _Flow:
         everything = torch.arange(prompt.n, device=prompt.embeds.device)
-        return cls(prompt.embeds[None], prompt.positions, prompt.visual, prompt.question, everything, everything)
+        newline = torch.full_like(prompt.ids, -1) if prompt.newline is None else prompt.newline
+        return cls(prompt.embeds[None], prompt.positions, prompt.visual, prompt.question, newline, everything, everything)
 
     def places(self) -> tuple[Tensor, Tensor]:
-        """Where in the sequence the visual and the textual tokens stand."""
-        return self.visual.nonzero()[:, 0], (~self.visual).nonzero()[:, 0]
+        """Where in the sequence the visual and the textual tokens stand; newline tokens are neither."""
+        return self.visual.nonzero()[:, 0], (~self.visual & (self.newline < 0)).nonzero()[:, 0]
 
 
 def plan(pruner: Pruner | None, layers: int, n: int, budget: float | None) -> dict[int, int]:
@@ -86,17 +88,18 @@ def prefill(
     cache, tape = DynamicCache(), None
     offsets, alive, visual_alive, selecting = [], [], [], 0.0
     start = model.clock()
-    rotary, offset = model.rotary(flow.hidden, flow.positions), int(flow.positions.max()) + 1
+    rotary, offset = model.rotary(flow.hidden, flow.positions), _next(flow)
     for depth, layer in enumerate(model.layers):
         if stop():
             raise Cancelled
         if pruner is not None and depth in schedule and schedule[depth] < len(flow.origin):
             before = model.clock()
+            flow.hidden = flow.hidden.to(flow.visual.device)  # a model split over devices leaves it on another one
             seen = _look_at(flow, tape) if tape else _no_attention
             view = _view(prompt, flow, depth, seen, _dry_run(flow, layer, rotary))
-            _apply(flow, pruner.cut(view, schedule[depth]), depth, pruner.positions)
+            _apply(flow, pruner.cut(view, schedule[depth]), depth, pruner.positions, model.lines_kept(prompt.vision))
             selecting += model.clock() - before
-            rotary, offset = model.rotary(flow.hidden, flow.positions), int(flow.positions.max()) + 1
+            rotary, offset = model.rotary(flow.hidden, flow.positions), _next(flow)
         offsets.append(offset)
         alive.append(flow.hidden.shape[1])
         visual_alive.append(len(flow.origin))
@@ -204,6 +207,11 @@ def _branch(cache: DynamicCache) -> DynamicCache:
     return twin
 
 
+def _next(flow: _Flow) -> int:
+    """RoPE position of the first answer token: behind the prompt's last, as `generate` counts on every axis."""
+    return int(flow.positions[:, -1].max()) + 1
+
+
 def door(prompt: Encoded) -> View:
     """What a pruner sees at depth 0, the language model's door; nothing has run, so there is no attention yet."""
     return _view(prompt, _Flow.start(prompt), 0, _no_attention, _no_attention)
@@ -238,39 +246,48 @@ def _view(
 def _look_at(flow: _Flow, tape: Tape) -> Callable[[Tensor], Tensor]:
     """Rows of text (R,) -> (H, R, N) attention to the visual tokens on a tape."""
     places, text = flow.places()
-    return lambda rows: tape.weights(text[rows], causal=True)[..., places]
+    return lambda rows: tape.weights(text[rows], causal=True).to(places.device)[..., places]
 
 
 def _dry_run(flow: _Flow, layer: nn.Module, rotary: tuple[Tensor, Tensor]) -> Callable[[Tensor], Tensor]:
     """The same for a layer that has not run: its queries and keys alone are computed."""
 
     def attention(rows: Tensor) -> Tensor:
+        device = layer.input_layernorm.weight.device
         with recording(layer.self_attn, dry=True) as (tape,):
             layer.self_attn(
-                hidden_states=layer.input_layernorm(flow.hidden),
+                hidden_states=layer.input_layernorm(flow.hidden.to(device)),
                 attention_mask=None,
-                position_ids=flow.positions[:1],
+                position_ids=flow.positions[:1].to(device),
                 past_key_values=None,
-                position_embeddings=rotary,
+                position_embeddings=tuple(part.to(device) for part in rotary),
             )
         return _look_at(flow, tape)(rows)
 
     return attention
 
 
-def _apply(flow: _Flow, cut: Cut, depth: int, numbering: str) -> None:
-    """Shorten the flow by a cut and write down its stages."""
+def _apply(flow: _Flow, cut: Cut, depth: int, numbering: str, lines: Tensor | None) -> None:
+    """Shorten the flow by a cut and write down its stages.
+
+    A newline token stays while a token of its row does, where `lines` (N0,) tells the rows; without, it goes.
+    """
     _record(flow, cut, depth)
     places = flow.visual.nonzero()[:, 0]
     kept = places[cut.anchor.clamp_min(0)]
     if bool((cut.anchor >= 0).all()) and bool((cut.anchor.diff() > 0).all()):
-        stay = ~flow.visual
+        stay = ~flow.visual & (flow.newline < 0)
         stay[kept] = True
+        if lines is not None:
+            stay |= (flow.newline >= 0) & torch.isin(flow.newline, lines[flow.origin[cut.anchor]])
         index = stay.nonzero()[:, 0]
         visual = flow.visual[index]
     else:  # outputs in an order of their own take the place of the visual tokens as one block
-        if not bool(flow.visual[places[0] : places[-1] + 1].all()):
-            raise ValueError("This method reorders visual tokens, which needs them in one piece; ask about one picture.")
+        if not bool((flow.visual | (flow.newline >= 0))[places[0] : places[-1] + 1].all()):
+            raise ValueError(
+                "This method reorders visual tokens, which needs them in one piece, and this prompt has words between them; "
+                "ask about one picture or choose another method."
+            )
         tail = torch.arange(int(places[-1]) + 1, len(flow.visual), device=places.device)
         index = torch.cat([torch.arange(int(places[0]), device=places.device), kept, tail])
         visual = torch.zeros(len(index), dtype=torch.bool, device=places.device)
@@ -278,7 +295,7 @@ def _apply(flow: _Flow, cut: Cut, depth: int, numbering: str) -> None:
     flow.hidden = flow.hidden[:, index]
     if cut.tokens is not None:
         flow.hidden[0, visual] = cut.tokens.to(flow.hidden.dtype)
-    flow.visual, flow.question = visual, flow.question[index]
+    flow.visual, flow.question, flow.newline = visual, flow.question[index], flow.newline[index]
     # Several RoPE axes hold a token's place in the picture, which numbering anew would lose.
     if numbering == "keep" or len(flow.positions) > 1:
         flow.positions = flow.positions[:, index]

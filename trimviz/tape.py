@@ -36,6 +36,7 @@ class Tape:
         if self.query is None or self.key is None:
             raise RuntimeError("The tape is empty: the layer that it was put into has not run.")
         query, key = self.query[0].float(), self.key.float()
+        rows = rows.to(query.device)
         key = repeat_kv(key, query.shape[0] // key.shape[1])[0]
         logits = query[:, rows] @ key.transpose(1, 2) * self.scale  # (H, R, S)
         if causal:

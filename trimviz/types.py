@@ -8,13 +8,29 @@ L decoder layers · A answer tokens · V vocabulary size.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Video:
+    """Frames of a video in order, upright RGB of one size."""
+
+    frames: tuple[Image.Image, ...]
+    times: tuple[float, ...]  # seconds from the start at which each frame is shown
+
+    @property
+    def fps(self) -> float | None:
+        """Frames a second among those taken; None for a single frame."""
+        span = self.times[-1] - self.times[0]
+        return (len(self.times) - 1) / span if span > 0 else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,25 +52,32 @@ class Vision:
     """
 
     features: Tensor  # (N, c)
-    tile: Tensor  # (N,) int: which tile of the picture a token is from, -1 for a newline token
+    tile: Tensor  # (N,) int: which tile or frame a token is from
     project: Callable[[Tensor], Tensor]  # (K, c) -> (K, d)
     keys: Tensor | None = None  # (N, c): keys of the layer that made `features`, heads side by side
     cls: Tensor | None = None  # (c,): the CLS token beside `features`
     cls_attention: Tensor | None = None  # (N,): CLS attention of that layer, mean over heads
     heads: int = 1  # attention heads of the vision tower
+    line: Tensor | None = None  # (N,) int: which row a token stands in, where rows end in a newline token; -1 = none
+
+    def to(self, device: torch.device) -> Vision:
+        """The same on another device."""
+        tensors = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return dataclasses.replace(self, **{k: v.to(device) for k, v in tensors.items() if isinstance(v, Tensor)})
 
 
 @dataclass(frozen=True, eq=False)
 class Look:
     """What one or several pictures became inside the model, before any question was asked."""
 
-    pictures: tuple[Image.Image, ...]
-    tokens: Tensor  # (N, d): visual tokens at the language model's door
+    pictures: tuple[Image.Image | Video, ...]
+    tokens: Tensor  # (S, d): what stands at the placeholders: N visual tokens, and newline tokens between them
     vision: Vision
     panels: tuple[Panel, ...]
-    counts: tuple[int, ...]  # visual tokens of each picture, sum N
+    counts: tuple[int, ...]  # placeholders of each picture, sum S
     inputs: Mapping[str, Any]  # what the processor made of the pictures
     seconds: float  # time in the vision tower and the projector
+    newline: Tensor | None = None  # (S,) int: the row that a newline token ends, -1 at visual tokens; None without any
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +86,7 @@ class Encoded:
 
     asked: str  # the user's question
     text: str  # the whole prompt as the chat template wrote it, one placeholder a picture
-    ids: Tensor  # (T,) token ids; the image placeholder where `visual`
+    ids: Tensor  # (T,) token ids; the placeholder where `visual`, and at newline tokens
     embeds: Tensor  # (T, d)
     positions: Tensor  # (1, T) or, with multi-axis RoPE, (3, T)
     visual: Tensor  # (T,) bool
@@ -71,6 +94,7 @@ class Encoded:
     vision: Vision
     panels: tuple[Panel, ...]
     seconds: float  # time in the vision tower and the projector
+    newline: Tensor | None = None  # (T,) int: the row that a newline token ends, -1 elsewhere; never `visual`
     memo: dict[Any, Any] = field(default_factory=dict)  # scores worth computing once per picture and question
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from threading import Lock
 from typing import Any, ClassVar
 
@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from trimviz.types import Encoded, Look
+from trimviz.types import Encoded, Look, Video, Vision
 
 
 class Model(ABC):
@@ -29,8 +29,15 @@ class Model(ABC):
     tokens: ClassVar[str]  # how many visual tokens, in words
     default_prompt: ClassVar[str] = "USER: {images}{question} ASSISTANT:"  # for a checkpoint without a chat template
     axes: ClassVar[int] = 1  # of RoPE positions
+    takes_video: ClassVar[bool] = False
+    options: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # {setting of the family: choices, the default first}
 
-    def __init__(self, repo: str, core: Any, processor: Any, revision: str = "") -> None:
+    def __init__(self, repo: str, core: Any, processor: Any, revision: str = "", **settings: str) -> None:
+        for name, value in settings.items():
+            if value not in self.options.get(name, ()):
+                known = "; ".join(f"{key} is one of {', '.join(choices)}" for key, choices in self.options.items())
+                raise ValueError(f"{self.name} has no setting {name}={value!r}; {known or 'it has none at all'}.")
+        self.settings = {name: choices[0] for name, choices in self.options.items()} | settings
         self.repo = repo
         self.core = core.eval()
         self.processor = processor
@@ -62,7 +69,8 @@ class Model(ABC):
 
     @property
     def device(self) -> torch.device:
-        return self.embed.weight.device
+        hook = getattr(self.embed, "_hf_hook", None)  # accelerate's, where weights wait elsewhere
+        return torch.device(hook.execution_device) if hook is not None else self.embed.weight.device
 
     @property
     def dtype(self) -> torch.dtype:
@@ -72,6 +80,10 @@ class Model(ABC):
     def placeholder(self) -> str:
         """The word that stands for a picture in the prompt."""
         return self.processor.image_token
+
+    def lines_kept(self, vision: Vision) -> Tensor | None:
+        """(N,) the row of each visual token where its newline token stays with it through a cut; None where it goes."""
+        return None
 
     @property
     def tokenizer(self) -> Any:
@@ -94,15 +106,28 @@ class Model(ABC):
     # --- where families differ --------------------------------------------------------------------------------
 
     @abstractmethod
-    def look(self, pictures: Sequence[Image.Image]) -> Look:
+    def look(self, pictures: Sequence[Image.Image | Video]) -> Look:
         """Pictures through processor, vision tower and projector, as the model itself does it."""
+
+    def moving(self, pictures: Sequence[Image.Image | Video]) -> bool:
+        """Whether these are videos; ValueError for none, for a mixture, and for a family that takes no video."""
+        videos = [isinstance(p, Video) for p in pictures]
+        if not videos:
+            raise ValueError("There is no picture to ask about; give at least one.")
+        if any(videos) and not self.takes_video:
+            raise ValueError(f"{self.name} looks at pictures, not at videos; give a picture or choose a video model.")
+        if any(videos) and not all(videos):
+            raise ValueError("Pictures and videos cannot be mixed in one question; ask about them separately.")
+        return videos[0]
 
     def prompt(self, look: Look, question: str) -> Encoded:
         """The prompt for one question about pictures that were looked at; ValueError for an unusable question."""
-        text, (start, end) = self._render(question, len(look.pictures))
-        pieces = text.split(self.placeholder)
-        # Placeholders stand once a visual token; the question follows the last of them, so it moves along.
-        expanded = pieces[0] + "".join(self.placeholder * n + p for n, p in zip(look.counts, pieces[1:], strict=True))
+        placeholder = self.processor.video_token if isinstance(look.pictures[0], Video) else self.placeholder
+        text, (start, end) = self._render(question, look, placeholder)
+        pieces = text.split(placeholder)
+        # The question follows the last placeholder, so it moves along.
+        words = zip(self.expand(look, placeholder), pieces[1:], strict=True)
+        expanded = pieces[0] + "".join(picture + text for picture, text in words)
         start, end = start + len(expanded) - len(text), end + len(expanded) - len(text)
         bos = self.tokenizer.bos_token
         batch = self.tokenizer(
@@ -113,40 +138,59 @@ class Model(ABC):
         if len(ids) > limit:
             raise ValueError(f"The prompt has {len(ids)} tokens and the model takes {limit}; ask a shorter question.")
         offsets = torch.tensor(batch["offset_mapping"], device=self.device)
-        visual = ids == self.tokenizer.convert_tokens_to_ids(self.placeholder)
-        words = (offsets[:, 0] < end) & (offsets[:, 1] > start) & ~visual
+        seen = ids == self.tokenizer.convert_tokens_to_ids(placeholder)
+        asked = (offsets[:, 0] < end) & (offsets[:, 1] > start) & ~seen
         embeds = self.embed(ids).detach().clone()
-        embeds[visual] = look.tokens.to(embeds.dtype)
-        positions = self.positions(ids, look)
-        return Encoded(question, text, ids, embeds, positions, visual, words, look.vision, look.panels, look.seconds)
+        embeds[seen] = look.tokens.to(embeds)
+        newline = torch.full_like(ids, -1)
+        if look.newline is not None:
+            newline[seen] = look.newline.to(ids.device)
+        return Encoded(
+            asked=question,
+            text=text,
+            ids=ids,
+            embeds=embeds,
+            positions=self.positions(ids, look),
+            visual=seen & (newline < 0),
+            question=asked,
+            vision=look.vision.to(ids.device),
+            panels=look.panels,
+            seconds=look.seconds,
+            newline=newline,
+        )
+
+    def expand(self, look: Look, placeholder: str) -> list[str]:
+        """What stands in the prompt for each picture: its placeholder once a token."""
+        return [placeholder * n for n in look.counts]
 
     def positions(self, ids: Tensor, look: Look) -> Tensor:
         """RoPE positions (axes, T) of the whole prompt."""
         return torch.arange(len(ids), device=ids.device)[None]
 
-    def _render(self, question: str, pictures: int) -> tuple[str, tuple[int, int]]:
+    def _render(self, question: str, look: Look, placeholder: str) -> tuple[str, tuple[int, int]]:
         """The chat template's text, and the span of the question in it."""
         question = " ".join(question.split())
         if not question:
             raise ValueError("The question is empty; ask something about the picture.")
         specials = [t for t in self.tokenizer.all_special_tokens if t and t in question]
-        if self.placeholder in question or specials:
-            marker = self.placeholder if self.placeholder in question else specials[0]
+        if placeholder in question or specials:
+            marker = placeholder if placeholder in question else specials[0]
             raise ValueError(f"The question holds {marker!r}, which marks a place in the prompt; leave it out.")
-        content = [{"type": "image"}] * pictures + [{"type": "text", "text": question}]
+        kinds = [{"type": "video" if isinstance(p, Video) else "image"} for p in look.pictures]
+        content = [*kinds, {"type": "text", "text": question}]
         template = self.processor.chat_template or self.tokenizer.chat_template
         if template:
             text = self.processor.apply_chat_template(
                 [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
             )
         else:
-            text = self.default_prompt.format(images=f"{self.placeholder}\n" * pictures, question=question)
+            text = self.default_prompt.format(images=f"{placeholder}\n" * len(kinds), question=question)
         start = text.rindex(question)
         return text, (start, start + len(question))
 
-    def encode(self, pictures: Image.Image | Sequence[Image.Image], question: str) -> Encoded:
+    def encode(self, pictures: Image.Image | Video | Sequence[Image.Image | Video], question: str) -> Encoded:
         """`look` and `prompt` in one step."""
-        if isinstance(pictures, Image.Image):
+        if isinstance(pictures, Image.Image | Video):
             pictures = [pictures]
         return self.prompt(self.look(pictures), question)
 
