@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,17 +17,18 @@ FILES = sorted(
     path.relative_to(ROOT).as_posix() for path in [*ROOT.glob("trimviz/**/*.py"), ROOT / "app.py"] if path.is_file()
 )
 LISTS = {"trimviz/pruners/__init__.py", "trimviz/models/__init__.py"}
-BY_HAND = "trimviz/pruners/chosen.py"  # runs what a person toggled: no method, so on no list
+PAGES = sorted(path for kind in ("html", "css", "js") for path in ROOT.glob(f"trimviz/**/*.{kind}"))
 
 MODEL_SIDE = ("torch", "transformers")
 WINDOW = ("gradio", "spaces")
 
-# By the start of the path, the longest that fits: what a room must not import, and the only parts of trimviz it may import.
+# By the longest start of the path: what a room must not import, and the only parts of trimviz that it may import.
 ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...] | None]] = {
     "trimviz/types.py": (("transformers", *WINDOW, "matplotlib"), ()),
     "trimviz/pictures.py": ((*MODEL_SIDE, *WINDOW, "matplotlib"), ("types",)),
     "trimviz/select.py": (("transformers", *WINDOW, "matplotlib"), ("types",)),
     "trimviz/pruners/": (("transformers", *WINDOW, "matplotlib"), ("types", "select", "pruners")),
+    "trimviz/chosen.py": (("transformers", *WINDOW, "matplotlib"), ("types", "select", "pruners")),
     "trimviz/tape.py": ((*WINDOW, "matplotlib"), ("types",)),
     "trimviz/eye.py": ((*WINDOW, "matplotlib"), ("types", "tape", "models", "pruners")),
     "trimviz/engine.py": ((*WINDOW, "matplotlib"), ("types", "tape", "eye", "models", "pruners")),
@@ -128,12 +130,19 @@ def test_no_grid_size_is_typed_outside_the_models(path: str) -> None:
             assert node.value not in (24, 336, 576), f"{path}:{node.lineno} types {node.value}; ask the model instead"
 
 
+def test_the_page_names_no_method_and_no_model() -> None:
+    words = {w for e in [*PRUNERS.values(), *MODELS.values()] for w in (e.name, getattr(e, "key", e.name))}
+    for page in PAGES:
+        quoted = set(re.findall(r"""["'`]([^"'`\n]+)["'`]""", page.read_text(encoding="utf-8")))
+        assert not quoted & words, f"{page.relative_to(ROOT)} names {quoted & words}"
+
+
 def test_every_file_of_a_room_is_on_its_list() -> None:
     """A method or family that nobody can choose is dead code."""
     for folder, entries in (("pruners", PRUNERS), ("models", MODELS)):
         listed = {file_of(entry) for entry in entries.values()}
         for path in FILES:
-            if not path.startswith(f"trimviz/{folder}/") or path in LISTS | {BY_HAND}:
+            if not path.startswith(f"trimviz/{folder}/") or path in LISTS:
                 continue
             module = importlib.import_module(path[:-3].replace("/", "."))
             named = [

@@ -1,0 +1,155 @@
+"""The README against the project: tables against the lists, snippets run, links and front matter hold."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+import tiny_models
+import yaml
+from packaging.requirements import Requirement
+
+from trimviz import MODELS, PRUNERS, compare
+from trimviz.pruners import Pruner
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted(ROOT.glob("assets/**/*.md"))]
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def snippets(language: str) -> list[str]:
+    return [code for tag, code in FENCE.findall(README) if tag == language]
+
+
+def front_matter() -> dict:
+    return yaml.safe_load(README.split("---\n")[1])
+
+
+def printed(command: str) -> Iterator[str]:
+    """The rows of a table that the command line prints for the README."""
+    run = [sys.executable, "-m", "trimviz", command, "--markdown"]
+    out = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, check=True, timeout=120)
+    yield from out.stdout.strip().splitlines()[2:]
+
+
+def test_every_method_has_a_true_row() -> None:
+    rows = list(printed("methods"))
+    assert len(rows) == len(PRUNERS)
+    for row in rows:
+        found = [line for line in README.splitlines() if line.startswith(row)]
+        assert found, f"README.md lacks this row of `trimviz methods --markdown`:\n{row}"
+        checked = found[0].removeprefix(row).strip(" |")
+        files = re.findall(r"\]\((tests/\w+\.py)\)", checked)
+        assert files, f"say what the method is checked by, with a link to the test: {found[0]}"
+    listed = re.findall(r"^\|[^|]+\| `([\w-]+)` \|.*\(trimviz/pruners/", README, re.MULTILINE)
+    assert listed == list(PRUNERS)
+
+
+def test_every_method_is_checked_where_the_readme_says() -> None:
+    for key, pruner in PRUNERS.items():
+        row = next(line for line in README.splitlines() if line.startswith("|") and f"| `{key}` |" in line)
+        for name in re.findall(r"\]\((tests/\w+\.py)\)", row):
+            source = (ROOT / name).read_text(encoding="utf-8")
+            assert pruner.__name__ in source or f'"{key}"' in source, f"{name} never mentions {pruner.__name__}"
+
+
+def test_every_family_has_a_true_row() -> None:
+    rows = list(printed("models"))
+    assert len(rows) == len(MODELS)
+    for row in rows:
+        assert row in README.splitlines(), f"README.md lacks this row of `trimviz models --markdown`:\n{row}"
+
+
+def test_the_library_snippet_runs() -> None:
+    (code,) = [code for code in snippets("python") if "trimviz.load" in code]
+    lines = [line for line in code.splitlines() if line.strip() and not line.startswith("import ")]
+    assert len(lines) <= 6
+    env = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
+    run = [sys.executable, "-W", "error::DeprecationWarning:__main__", "-c", code]
+    out = subprocess.run(run, cwd=ROOT, env=env, capture_output=True, text=True, timeout=240)
+    assert out.returncode == 0, out.stderr
+    dense, pruned, badge = out.stdout.splitlines()[0].split("|")
+    assert dense.strip()
+    assert pruned.strip()
+    assert badge.strip() == "same answer" or "differs" in badge
+
+
+def test_the_method_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (code,) = [code for code in snippets("python") if "(Pruner)" in code]
+    written = [line for line in code.splitlines() if line.strip()]
+    assert len(written) <= 20
+    (tmp_path / "smallest.py").write_text(code, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    import smallest  # type: ignore[import-not-found]
+
+    kind: type[Pruner] = smallest.SmallestNorm
+    model, picture = tiny_models.llava(), tiny_models.picture()
+    prompt = model.encode(picture, tiny_models.QUESTION)
+    norm = prompt.embeds[prompt.visual].norm(dim=1)
+    for longest in (False, True):
+        result = compare(model, picture, tiny_models.QUESTION, method=kind(longest=longest), keep=5, limit=3)
+        assert result.pruned.kept.tolist() == sorted(norm.argsort(descending=longest, stable=True)[:5].tolist())
+        assert result.pruned.visual_alive.tolist() == [5] * len(model.layers)
+    assert kind.key not in PRUNERS
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_relative_link_and_picture_exists(page: Path) -> None:
+    text = FENCE.sub("", page.read_text(encoding="utf-8"))
+    targets = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r"(?:src|href)=\"([^\"]+)\"", text)
+    for target in targets:
+        if not re.match(r"https?://|#|mailto:", target):
+            assert (page.parent / target.split("#")[0]).exists(), f"{page.name} links {target}, which is not there"
+
+
+def test_pictures_of_the_commands_exist() -> None:
+    used = re.findall(r"assets/[\w./-]+\.(?:png|jpg)", README)
+    assert used
+    for name in used:
+        assert (ROOT / name).is_file(), f"README.md uses {name}, which is not there"
+
+
+def test_front_matter_is_what_spaces_takes() -> None:
+    card = front_matter()
+    colours = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
+    assert {card["colorFrom"], card["colorTo"]} <= colours
+    assert card["sdk"] == "gradio"
+    assert len(card["short_description"]) <= 60
+    assert (ROOT / card["app_file"]).is_file()
+    assert card["license"] == "apache-2.0"
+    assert card["models"] == [c for m in MODELS.values() for c in m.checkpoints]
+    assert card.get("thumbnail", "https://").startswith("https://")  # Spaces takes an address, not a path
+
+
+def pins() -> dict[str, str]:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    return dict(line.split("==") for line in lines if not line.startswith("#"))
+
+
+def test_spaces_installs_what_is_tested() -> None:
+    """Gradio's version in the front matter is the pinned one, and every pin is inside its range."""
+    card, pinned = front_matter(), pins()
+    assert card["sdk_version"] == pinned["gradio"]
+    assert card["python_version"] == "3.11"
+    wanted = [
+        Requirement(line) for line in (ROOT / "requirements.txt").read_text("utf-8").splitlines() if line[0] != "#"
+    ]
+    for need in wanted:
+        name = need.name.replace("_", "-")
+        assert need.specifier.contains(pinned[name]), f"{need} excludes the tested {pinned[name]}"
+        assert version(need.name).split("+")[0] == pinned[name], f"{need.name} here is not the pinned one"
+
+
+def test_requirements_are_those_of_the_package() -> None:
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    assert sorted(lines[1:]) == sorted([*project["dependencies"], *project["optional-dependencies"]["app"]])
