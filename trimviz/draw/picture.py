@@ -1,0 +1,73 @@
+"""One panel with an overlay as a picture of whole pixels per cell, for screens, tests and animations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from trimviz.draw.colour import GONE, SCORE, mix, paint
+from trimviz.draw.raster import EMPTY, hatched, spread, states, veil
+from trimviz.types import Panel, Stage
+
+WHITE = np.array([255, 255, 255])
+INK = np.array([64, 64, 64])  # of hatches
+
+
+def photo(panel: Panel, cell: int) -> np.ndarray:
+    """uint8 (rows * cell, cols * cell, 3): the panel's picture at `cell` pixels a cell."""
+    rows, cols = panel.token.shape
+    size = (cols * cell, rows * cell)
+    shrinks = panel.picture.width >= size[0]
+    how = Image.Resampling.BOX if shrinks else Image.Resampling.NEAREST
+    return np.asarray(panel.picture.convert("RGB").resize(size, how))
+
+
+def grey(pixels: np.ndarray) -> np.ndarray:
+    """uint8 (height, width, 3): a picture in grey at half its contrast, to lie under colours without shifting them much."""
+    level = np.asarray(Image.fromarray(pixels).convert("L"), dtype=float)
+    return np.repeat((128 + (level - 128) / 2).round().astype(np.uint8)[..., None], 3, axis=2)
+
+
+def mask_picture(panel: Panel, stages: Sequence[Stage], upto: int | None = None, cell: int = 16) -> Image.Image:
+    """Who is kept after a stage: kept cells as they are, veiled white what left, hatched what left at the first stage."""
+    pixels = photo(panel, cell)
+    state = states(panel, stages, upto)
+    strength = np.zeros(state.shape)
+    for stage in range(len(stages)):
+        strength[state == stage] = veil(stage, len(stages))
+    strength[state == EMPTY] = 1
+    pixels = mix(WHITE, pixels, grown(strength, cell)[..., None])
+    lines = np.isin(state, [s for s in range(len(stages)) if hatched(s, len(stages))])
+    pixels = np.where(_stripes(lines, cell)[..., None], INK, pixels)
+    return Image.fromarray(_crossed(pixels, panel, cell))
+
+
+def score_picture(
+    panel: Panel, values: np.ndarray, low: float, high: float, cell: int = 16, name: str = SCORE, strength: float = 1.0
+) -> Image.Image:
+    """Values (N0,) as colours between two ends, over the panel in grey where strength is below 1; NaN is hatched."""
+    told = spread(values, panel)
+    pixels = mix(grown(paint(told, low, high, name), cell), grey(photo(panel, cell)), strength)
+    gone = np.isnan(told)
+    pixels = np.where(grown(gone, cell)[..., None], GONE, pixels)
+    pixels = np.where(_stripes(gone, cell)[..., None], INK, pixels)
+    return Image.fromarray(_crossed(pixels, panel, cell))
+
+
+def grown(cells: np.ndarray, cell: int) -> np.ndarray:
+    """(rows * cell, cols * cell, ...): every cell as a square of equal pixels."""
+    return cells.repeat(cell, axis=0).repeat(cell, axis=1)
+
+
+def _stripes(mask: np.ndarray, cell: int, falling: bool = False) -> np.ndarray:
+    """bool pixels of a one-pixel diagonal through every cell of a mask."""
+    y, x = np.indices((mask.shape[0] * cell, mask.shape[1] * cell))
+    return grown(mask, cell) & ((x - y if falling else x + y + 1) % cell == 0)
+
+
+def _crossed(pixels: np.ndarray, panel: Panel, cell: int) -> np.ndarray:
+    """Padding cells hatched the other way."""
+    empty = ~panel.content & (panel.token >= 0)
+    return np.where(_stripes(empty, cell, falling=True)[..., None], INK, pixels).astype(np.uint8)
