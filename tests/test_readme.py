@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiny_models
@@ -28,7 +29,7 @@ def snippets(language: str) -> list[str]:
     return [code for tag, code in FENCE.findall(README) if tag == language]
 
 
-def front_matter() -> dict:
+def front_matter() -> dict[str, Any]:
     return yaml.safe_load(README.split("---\n")[1])
 
 
@@ -89,12 +90,13 @@ def test_the_method_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.syspath_prepend(tmp_path)
     import smallest  # type: ignore[import-not-found]
 
-    kind: type[Pruner] = smallest.SmallestNorm
+    kind = smallest.SmallestNorm
+    assert issubclass(kind, Pruner)
     model, picture = tiny_models.llava(), tiny_models.picture()
     prompt = model.encode(picture, tiny_models.QUESTION)
     norm = prompt.embeds[prompt.visual].norm(dim=1)
     for longest in (False, True):
-        result = compare(model, picture, tiny_models.QUESTION, method=kind(longest=longest), keep=5, limit=3)
+        result = compare(model, picture, tiny_models.QUESTION, method=kind.make({"longest": longest}), keep=5, limit=3)
         assert result.pruned.kept.tolist() == sorted(norm.argsort(descending=longest, stable=True)[:5].tolist())
         assert result.pruned.visual_alive.tolist() == [5] * len(model.layers)
     assert kind.key not in PRUNERS

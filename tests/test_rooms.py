@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -113,7 +113,7 @@ def test_no_method_or_model_is_named_outside_its_file(path: str) -> None:
             if not path.startswith(kin):
                 classes.add(entry.__name__)
             if path != file_of(entry):
-                words |= {entry.name, *(getattr(entry, "checkpoints", ()) or [entry.key])}
+                words |= {entry.name, getattr(entry, "key", entry.name), *getattr(entry, "checkpoints", ())}
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Name):
             assert node.id not in classes, f"{path}:{node.lineno} names {node.id}; read the list instead"
@@ -131,7 +131,7 @@ def test_no_grid_size_is_typed_outside_the_models(path: str) -> None:
 
 
 def test_the_page_names_no_method_and_no_model() -> None:
-    words = {w for e in [*PRUNERS.values(), *MODELS.values()] for w in (e.name, getattr(e, "key", e.name))}
+    words = {p.key for p in PRUNERS.values()} | {e.name for e in PRUNERS.values()} | {m.name for m in MODELS.values()}
     for page in PAGES:
         quoted = set(re.findall(r"""["'`]([^"'`\n]+)["'`]""", page.read_text(encoding="utf-8")))
         assert not quoted & words, f"{page.relative_to(ROOT)} names {quoted & words}"
@@ -139,7 +139,8 @@ def test_the_page_names_no_method_and_no_model() -> None:
 
 def test_every_file_of_a_room_is_on_its_list() -> None:
     """A method or family that nobody can choose is dead code."""
-    for folder, entries in (("pruners", PRUNERS), ("models", MODELS)):
+    lists: dict[str, Mapping[str, type]] = {"pruners": PRUNERS, "models": MODELS}
+    for folder, entries in lists.items():
         listed = {file_of(entry) for entry in entries.values()}
         for path in FILES:
             if not path.startswith(f"trimviz/{folder}/") or path in LISTS:
