@@ -13,7 +13,7 @@ from transformers import LlavaForConditionalGeneration
 
 from trimviz.models.base import Model
 from trimviz.tape import recording
-from trimviz.types import Look, Panel, Vision
+from trimviz.types import Look, Panel, Video, Vision
 
 
 class Llava(Model):
@@ -25,7 +25,8 @@ class Llava(Model):
     tokens: ClassVar[str] = "576 (24 x 24)"
 
     @torch.inference_mode()
-    def look(self, pictures: Sequence[Image.Image]) -> Look:
+    def look(self, pictures: Sequence[Image.Image | Video]) -> Look:
+        self.moving(pictures)
         start = self.clock()
         inputs = self.processor.image_processor(list(pictures), return_tensors="pt")
         pixels = inputs["pixel_values"].to(self.device, self.dtype)  # (B, 3, height, width)

@@ -1,0 +1,93 @@
+"""Reading videos that people bring: a few frames evenly spread in time, upright RGB; sound is not looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import av
+from av.error import FFmpegError
+from PIL import Image
+
+from trimviz.pictures import open_picture
+from trimviz.types import Video
+
+SUFFIXES = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".ogv")
+FRAMES = 8  # unless told otherwise
+LONGEST = 3 * 3600  # seconds
+
+
+def is_video(source: object) -> bool:
+    """Whether this is the path of a video file, by its ending."""
+    return isinstance(source, str | Path) and Path(source).suffix.lower() in SUFFIXES
+
+
+def read_video(source: str | Path, frames: int = FRAMES) -> Video:
+    """`frames` frames of a video file, the first at its start, the others at equal steps of time.
+
+    A file with fewer frames gives all it has. Raises ValueError for a file that is missing, no video, cut off before its
+    first frame, or longer than three hours.
+    """
+    name = Path(source).name
+    if frames < 1:
+        raise ValueError(f"Expected at least 1 frame to take from {name}, got {frames}.")
+    if not Path(source).is_file():
+        raise ValueError(f"There is no file {source}; give the path of a video.")
+    try:
+        with av.open(str(source)) as container:
+            if not container.streams.video:
+                raise ValueError(f"{name} holds no pictures, only sound or text; give a video file.")
+            duration = _duration(container)
+            if duration > LONGEST:
+                raise ValueError(f"{name} is {duration / 3600:.1f} hours long; at most {LONGEST // 3600} are taken, so cut it.")
+            taken = dict(_pick(container, [duration * i / frames for i in range(frames)]))
+    except FFmpegError as error:
+        raise ValueError(f"{name} is not a video that can be read ({error.strerror}); save it again as MP4.") from None
+    if not taken:
+        raise ValueError(f"{name} holds no frame that can be read; save it again as MP4.")
+    times = sorted(taken)
+    return frames_of([taken[t] for t in times], times)
+
+
+def frames_of(pictures: Sequence[str | Path | Image.Image], times: Sequence[float] | None = None) -> Video:
+    """A video from pictures in order, shown at `times` in seconds, by default one a second; ValueError for mixed sizes."""
+    opened = tuple(open_picture(p) for p in pictures)
+    if not opened:
+        raise ValueError("Expected at least one frame, got none.")
+    sizes = {p.size for p in opened}
+    if len(sizes) > 1:
+        shown = " and ".join(f"{w} x {h}" for w, h in sorted(sizes)[:2])
+        raise ValueError(f"The frames of a video have one size, these are {shown} pixels; bring them to one size.")
+    return Video(opened, tuple(float(t) for t in (range(len(opened)) if times is None else times)))
+
+
+def _duration(container: av.container.InputContainer) -> float:
+    """Seconds from the start to behind the last frame; where the file does not say, all of it is decoded to know."""
+    stream = container.streams.video[0]
+    if stream.duration is not None:
+        return float(stream.duration * stream.time_base)
+    if container.duration is not None:
+        return container.duration / av.time_base
+    end = 0.0
+    for frame in container.decode(stream):
+        end = max(end, (frame.time or 0.0) + 1 / float(stream.average_rate or 1))
+        if end > LONGEST:
+            break
+    return end
+
+
+def _pick(container: av.container.InputContainer, targets: Sequence[float]) -> Iterator[tuple[float, Image.Image]]:
+    """(seconds, picture) of the frame on screen at each target; a frame that serves two targets comes twice."""
+    stream = container.streams.video[0]
+    stream.thread_type = "AUTO"
+    start = float((stream.start_time or 0) * stream.time_base)
+    for target in targets:
+        container.seek(int((start + target) / stream.time_base), stream=stream)  # to the key frame before it
+        shown = None
+        for frame in container.decode(stream):
+            if shown is not None and (frame.time or 0.0) > start + target + 1e-6:
+                break
+            shown = frame
+        if shown is not None:
+            picture = shown.to_image()
+            yield (shown.time or 0.0) - start, picture.rotate(shown.rotation, expand=True) if shown.rotation else picture
