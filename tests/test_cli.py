@@ -1,0 +1,119 @@
+"""The command line: what it writes can be recomputed, and what it cannot do it says in one sentence."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import numpy as np
+import pytest
+from tiny_models import QUESTION, llava, picture
+
+import trimviz.models
+from trimviz.__main__ import main
+from trimviz.models import MODELS
+from trimviz.pruners import PRUNERS
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, tmp_path):
+    """Call the command line on the random model; returns exit code, stdout and stderr."""
+    monkeypatch.setattr(trimviz.models, "load", lambda *args: llava())
+    monkeypatch.chdir(tmp_path)
+    picture().save(tmp_path / "picture.png")
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["trimviz", *arguments])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        out, err = capsys.readouterr()
+        return int(stopped.value.code or 0), out, err
+
+    return call
+
+
+def naive_selection(visual: np.ndarray, words: np.ndarray, n1: int, k: int) -> list[int]:
+    """TrimTokenator's equations 3, 4, 8 to 16 written out for one picture."""
+    alpha = -np.array([np.mean([np.sqrt(((v - w) ** 2).sum()) for w in words]) for v in visual])
+    pool = sorted(range(len(visual)), key=lambda i: (-alpha[i], i))[:n1]
+    cos = [[visual[i] @ visual[j] / np.linalg.norm(visual[i]) / np.linalg.norm(visual[j]) for j in pool] for i in pool]
+    picked = [int(np.argmin([np.mean(row) for row in cos]))]
+    while len(picked) < k:
+        left = [i for i in range(n1) if i not in picked]
+        picked.append(min(left, key=lambda i: np.mean([cos[i][j] for j in picked])))
+    return [pool[i] for i in picked]
+
+
+def test_files_let_anyone_recompute_the_selection(run, tmp_path):
+    arguments = ["--keep", "9", "--n1", "0.7", "--json", "out.json", "--npz", "out.npz"]
+    code, out, _ = run("compare", "picture.png", QUESTION, *arguments)
+    assert code == 0 and "trimtokenator" in out and "dense" in out
+    record = json.loads((tmp_path / "out.json").read_text())
+    arrays = np.load(tmp_path / "out.npz")
+    assert (record["n"], record["n1"], record["k"]) == (36, 25, 9)
+    assert arrays["visual"].shape == (36, 64) and arrays["visual"].dtype == np.float32
+    words = arrays["text"][arrays["question"]].astype(float)
+    assert len(words) == len(QUESTION.split())
+    alpha = [-np.mean(np.linalg.norm(v - words, axis=1)) for v in arrays["visual"].astype(float)]
+    np.testing.assert_allclose(record["alpha"], alpha, rtol=1e-5)
+    assert record["order"] == naive_selection(arrays["visual"].astype(float), words, 25, 9)
+    assert [stage["name"] for stage in record["stages"]] == ["X^v(1)", "X^v(2)"]
+    assert record["stages"][1]["kept"] == sorted(record["order"])
+    assert record["cost"]["pruned"]["visual_alive"] == [9] * 6
+    for side in ("dense", "pruned"):
+        assert set(record[side]) == {"text", "ids", "logprobs", "finished"}
+    assert len(record["agreement"]["kl"]) == len(record["dense"]["ids"])
+
+
+def test_several_methods_share_one_file(run, tmp_path):
+    code, out, _ = run("compare", "picture.png", QUESTION, "--method", "random", "--method", "uniform", "--keep", "25%", "--json", "-")
+    body = json.loads(out)
+    assert code == 0 and [c["method"] for c in body["comparisons"]] == ["random", "uniform"]
+    assert [c["k"] for c in body["comparisons"]] == [9, 9]
+    a, b = (set(c["stages"][-1]["kept"]) for c in body["comparisons"])
+    assert body["jaccard"][0][1] == pytest.approx(len(a & b) / len(a | b))
+    assert body["comparisons"][0]["dense"] == body["comparisons"][1]["dense"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("compare", "missing.png", QUESTION), "no file missing.png"),
+        (("compare", "picture.png", "  "), "question is empty"),
+        (("compare", "picture.png", "what is <image> ?"), "'<image>'"),
+        (("compare", "picture.png", QUESTION, "--keep", "0"), "got '0'"),
+        (("compare", "picture.png", QUESTION, "--keep", "many"), "got 'many'"),
+        (("compare", "picture.png", QUESTION, "--n1", "nan"), "n1"),
+        (("compare", "picture.png", QUESTION, "--n1", "1.5"), "n1"),
+        (("compare", "picture.png", QUESTION, "--method", "magic"), "no method 'magic'"),
+        (("compare", "picture.png", QUESTION, "--knob", "align=sideways"), "align"),
+        (("compare", "picture.png", QUESTION, "--knob", "colour=red"), "no knob 'colour'"),
+        (("compare", "picture.png", "word " * 2000), "ask a shorter question"),
+    ],
+)
+def test_bad_input_is_one_sentence_on_stderr(run, arguments, sentence):
+    code, out, err = run(*arguments)
+    assert code == 2
+    assert sentence in err and err.startswith("trimviz: ") and err.count("\n") == 1
+    assert "Traceback" not in err and "trimtokenator  " not in out
+
+
+def test_keep_beyond_n_keeps_everything(run, tmp_path):
+    code, _, _ = run("compare", "picture.png", QUESTION, "--keep", "5000", "--json", "out.json")
+    record = json.loads((tmp_path / "out.json").read_text())
+    assert code == 0 and record["k"] == 36 and record["agreement"]["same"]
+
+
+def test_a_first_stage_below_keep_is_raised_to_it(run, tmp_path):
+    run("compare", "picture.png", QUESTION, "--keep", "20", "--n1", "5", "--json", "out.json")
+    record = json.loads((tmp_path / "out.json").read_text())
+    assert record["k"] == record["n1"] == 20
+
+
+def test_lists_hold_every_method_and_family(run):
+    _, out, _ = run("methods", "--json")
+    assert [row["key"] for row in json.loads(out)] == list(PRUNERS)
+    _, out, _ = run("models", "--json")
+    assert [row["model_type"] for row in json.loads(out)] == list(MODELS)
+    for key in PRUNERS:
+        assert f"`{key}`" in run("methods", "--markdown")[1]
