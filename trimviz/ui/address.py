@@ -1,0 +1,60 @@
+"""The state of the page in the browser's address: example, keep, n1, method, knobs, q; short, and durable over restarts.
+
+The page's own script adds `view`, which the server does not need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+from urllib.parse import urlencode
+
+from trimviz.compare import pick
+from trimviz.ui.examples import Example
+from trimviz.ui.service import KEEP, Ask, fingerprint
+
+
+def read(query: Mapping[str, str], offered: Sequence[Example]) -> Ask:
+    """What an address asks for, the first example where it says nothing; ValueError for what does not exist."""
+    named = {example.name: example for example in offered}
+    name = query.get("example", offered[0].name)
+    if name not in named:
+        raise ValueError(f"There is no example {name!r}; choose one of {', '.join(named)}.")
+    example = named[name]
+    ask = Ask(str(example.path), query.get("q", example.questions[0]))
+    if "method" in query:
+        pick(query["method"], {})
+        ask = replace(ask, method=query["method"])
+    settings = {knob.name: knob for knob in type(pick(ask.method, {})).knobs()}
+    knobs = {}
+    for item in filter(None, query.get("knobs", "").split(",")):
+        key, _, value = item.partition(":")
+        if key not in settings:
+            raise ValueError(f"The address names a setting {key!r}, which {ask.method} does not have.")
+        knobs[key] = settings[key].parse(value)
+    ask = replace(ask, knobs=knobs, keep=number(query["keep"], "keep") if "keep" in query else KEEP)
+    return replace(ask, n1=number(query["n1"], "n1")) if "n1" in query else ask
+
+
+def write(ask: Ask, k: int, n1: int | None, offered: Sequence[Example]) -> str:
+    """The query of an address that brings this view back; an uploaded picture stays out of it."""
+    shown = fingerprint(ask.picture)
+    example = next((example for example in offered if fingerprint(str(example.path)) == shown), None)
+    query: dict[str, Any] = {} if example is None else {"example": example.name}
+    if example is None or ask.question != example.questions[0]:
+        query["q"] = ask.question
+    query |= {"method": ask.method, "keep": k}
+    if n1 is not None:
+        query["n1"] = n1
+    if ask.knobs:
+        query["knobs"] = ",".join(f"{name}:{value}" for name, value in ask.knobs.items())
+    return urlencode(query, safe=",:")
+
+
+def number(text: str, what: str) -> int | float:
+    """A whole number or a share as written; ValueError for anything else."""
+    try:
+        return int(text) if text.isdigit() else float(text)
+    except ValueError:
+        raise ValueError(f"Expected {what} to be a number; got {text!r}.") from None

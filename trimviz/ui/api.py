@@ -1,0 +1,150 @@
+"""The public endpoints, for clients and as MCP tools; everything else on the page is private."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import gradio as gr
+
+from trimviz import record
+from trimviz.compare import overlap, pick
+from trimviz.draw.figure import FORMATS, WIDTHS
+from trimviz.pruners import PRUNERS
+from trimviz.ui.events import Runner, contested, gather, paper_figure, told
+from trimviz.ui.service import KEEP, Ask, Result, Service
+
+
+def widths() -> list[str]:
+    """Names of the figure's widths."""
+    return list(WIDTHS)
+
+
+def expose(service: Service) -> None:
+    """Add `analyze`, `answer`, `compare` and `figure` to the page being built."""
+    runner = Runner(service)
+
+    def asked(image: str, question: str, method: str, keep: str, n1: str, knobs: str) -> Ask:
+        try:
+            settings = json.loads(knobs or "{}")
+        except json.JSONDecodeError:
+            raise ValueError(f'Expected knobs as JSON such as {{"positions": "keep"}}; got {knobs!r}.') from None
+        sliders = {"k": number(keep), "n1": number(n1) if n1 else None}
+        return gather(image, question, {"method": method, "knobs": settings}, sliders)
+
+    def number(text: str) -> int | float | str:
+        try:
+            return int(text) if text.strip().isdigit() else float(text)
+        except ValueError:
+            return text
+
+    def result_of(ask: Ask) -> Result:
+        session = f"api {id(ask)}"
+        steps = list(runner.follow(ask, session, service.bump(session)))
+        assert steps[-1].result is not None  # nobody can ask for a newer run in this session
+        return steps[-1].result
+
+    @told
+    def analyze(image: str, question: str, method: str, keep: str, n1: str, knobs: str) -> dict[str, Any]:
+        """Which visual tokens (patches) of a picture a pruning method keeps for a question, in which order, and the scores it went by.
+
+        Args:
+            image: The picture, as PNG, JPEG or WebP.
+            question: A question about the picture.
+            method: Key of the pruning method.
+            keep: Visual tokens per decoder layer, a number such as "64" or a share such as "11.1%".
+            n1: Size of the first stage where the method has one: a share such as "0.8" or a count such as "460"; empty for the method's own.
+            knobs: Other settings of the method, as a JSON object; empty for the method's own.
+
+        Returns:
+            n, n1, k, alpha (n values), order (k token numbers as picked), stages, scores; token numbers count from 0.
+        """
+        whole = record.as_json(result_of(asked(image, question, method, keep, n1, knobs)).comparison)
+        names = ("model", "question", "method", "knobs", "budget", "n", "n1", "k", "alpha", "order", "stages", "scores")
+        return {name: whole[name] for name in names}
+
+    @told
+    def answer(image: str, question: str, method: str, keep: str, n1: str, knobs: str) -> dict[str, Any]:
+        """Answer a question about a picture with all visual tokens and with the kept ones, and say what pruning changed and saved.
+
+        Args:
+            image: The picture, as PNG, JPEG or WebP.
+            question: A question about the picture.
+            method: Key of the pruning method.
+            keep: Visual tokens per decoder layer, a number such as "64" or a share such as "11.1%".
+            n1: Size of the first stage where the method has one: a share such as "0.8" or a count such as "460"; empty for the method's own.
+            knobs: Other settings of the method, as a JSON object; empty for the method's own.
+
+        Returns:
+            dense and pruned (text, ids), agreement, cost (computed and measured), versions.
+        """
+        whole = record.as_json(result_of(asked(image, question, method, keep, n1, knobs)).comparison)
+        names = ("model", "question", "method", "knobs", "n", "k", "dense", "pruned", "agreement", "cost", "versions")
+        return {name: whole[name] for name in names}
+
+    @told
+    def compare(image: str, question: str, methods: str, keep: str) -> dict[str, Any]:
+        """Several pruning methods on the same picture and question, each set beside the same dense answer.
+
+        Args:
+            image: The picture, as PNG, JPEG or WebP.
+            question: A question about the picture.
+            methods: Keys of pruning methods, separated by commas; empty for all that fit the model.
+            keep: Visual tokens per decoder layer, a number such as "64" or a share such as "11.1%".
+
+        Returns:
+            comparisons (one record a method, or its reason under refused), and jaccard, the pairwise overlap of kept tokens.
+        """
+        fits = [key for key, reason in service.methods().items() if not reason]
+        keys = [key.strip() for key in methods.split(",") if key.strip()] or fits
+        ask = gather(image, question, {}, {"k": number(keep)})
+        for key in keys:
+            pick(key, {})
+        session = f"api {id(ask)}"
+        done = list(contested(runner, ask, keys, session, service.bump(session)))
+        results = [result for _, result in done if isinstance(result, Result)]
+        return {
+            "comparisons": [record.as_json(result.comparison) for result in results],
+            "jaccard": overlap([result.comparison.pruned for result in results]).tolist(),
+            "refused": {key: reason for key, reason in done if isinstance(reason, str)},
+        }
+
+    @told
+    def figure(image: str, question: str, method: str, keep: str, n1: str, knobs: str, format: str, width: str) -> str:
+        """Draw a figure for a paper: the picture, scores, kept patches, order and both answers.
+
+        Args:
+            image: The picture, as PNG, JPEG or WebP.
+            question: A question about the picture.
+            method: Key of the pruning method.
+            keep: Visual tokens per decoder layer, a number such as "64" or a share such as "11.1%".
+            n1: Size of the first stage where the method has one: a share such as "0.8" or a count such as "460"; empty for the method's own.
+            knobs: Other settings of the method, as a JSON object; empty for the method's own.
+            format: pdf, svg or png.
+            width: Name of a column width.
+
+        Returns:
+            The drawing, as a file.
+        """
+        result = result_of(asked(image, question, method, keep, n1, knobs))
+        return paper_figure([result.comparison], format, width)[0]
+
+    with gr.Row(visible=False):
+        image = gr.Image(type="filepath", image_mode=None, format="png", label="image")
+        question = gr.Textbox(label="question")
+        method = gr.Dropdown(list(PRUNERS), value=next(iter(PRUNERS)), label="method")
+        methods = gr.Textbox("", label="methods")
+        keep = gr.Textbox(KEEP, label="keep")
+        n1 = gr.Textbox("", label="n1")
+        knobs = gr.Textbox("", label="knobs")
+        format = gr.Dropdown(list(FORMATS), value=FORMATS[0], label="format")
+        width = gr.Dropdown(widths(), value=widths()[1], label="width")
+        said = gr.JSON(label="result")
+        file = gr.File(label="file")
+        go = gr.Button("run")
+    one = [image, question, method, keep, n1, knobs]
+    shared: dict[str, Any] = {"concurrency_id": "gpu", "concurrency_limit": 1}
+    go.click(analyze, one, said, api_name="analyze", **shared)
+    go.click(answer, one, said, api_name="answer", **shared)
+    go.click(compare, [image, question, methods, keep], said, api_name="compare", **shared)
+    go.click(figure, [*one, format, width], file, api_name="figure", **shared)

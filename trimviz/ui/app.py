@@ -1,0 +1,110 @@
+"""The page: what stands where. What happens when somebody clicks stands in `events`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+
+import gradio as gr
+
+from trimviz.pruners import PRUNERS
+from trimviz.ui import api, events, parts, text
+from trimviz.ui.examples import Example, examples
+from trimviz.ui.lens import controls, lens
+from trimviz.ui.service import Service
+from trimviz.ui.theme import css, theme
+
+TITLE = "TrimViz"
+LEDE = "See which patches a vision-language model keeps, in which order, and what it says with and without the rest."
+
+
+def build(service: Service) -> gr.Blocks:
+    """The whole page around one model; `show` opens it."""
+    offered = examples(drawn_first=service.bundled)
+    first = offered[0]
+    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(1800, 86400)) as page:
+        epoch = gr.State(0)
+        gr.HTML(header(service), elem_id="head", apply_default_css=False)
+        with gr.Tabs():
+            with gr.Tab("Explore"):
+                with gr.Row(elem_id="stage"):
+                    with gr.Column(elem_id="ask"):
+                        picture = gr.Image(
+                            type="filepath", image_mode=None, format="png", sources=["upload", "clipboard", "webcam"], label="Picture",
+                            show_label=False, height=196, elem_id="picture", buttons=[], placeholder="Drop a picture here, or click",
+                        )  # fmt: skip
+                        question = gr.Textbox(
+                            label="Question", lines=1, max_lines=4, max_length=5000, elem_id="question", submit_btn=False
+                        )
+                        suggestions = parts.picks(_asked(first), "suggestions", "Suggested questions")
+                        with gr.Row(elem_id="go"):
+                            run = gr.Button("Run", variant="primary", elem_id="run", scale=2)
+                            stop = gr.Button("Stop", elem_id="stop", scale=1)
+                        state = gr.HTML("", elem_id="state", apply_default_css=False)
+                    with gr.Column(elem_id="more"):
+                        gr.HTML('<p class="label">Examples</p>', apply_default_css=False)
+                        gallery = parts.picks(
+                            [{"label": e.title, "image": text.thumbnail(e.path)} for e in offered], "examples", "Example pictures"
+                        )
+                        settings = parts.settings(service.methods())
+                    with gr.Column(elem_id="see"):
+                        view = lens(elem_id="lens")
+                        sliders = controls(elem_id="controls", lens_id="lens")
+                    with gr.Column(elem_id="said"):
+                        pruned = gr.HTML(text.waiting("Pruned answer"), elem_id="pruned", apply_default_css=False)
+                        dense = gr.HTML(text.waiting("Dense answer"), elem_id="dense", apply_default_css=False)
+                        detail = parts.detail()
+                        with gr.Accordion("Figure for a paper", open=False, elem_id="figure"):
+                            kind = gr.Radio(["pdf", "svg", "png"], value="pdf", label="Format", elem_id="figure-kind")
+                            width = gr.Dropdown(api.widths(), value=api.widths()[0], label="Width", elem_id="figure-width")
+                            export = gr.Button("Make the figure", elem_id="export", size="sm")
+                            files = gr.Files(label="Figure, LaTeX snippet, settings", elem_id="figure-files", visible=False)
+            with gr.Tab("Compare methods", elem_id="compare-tab"):
+                gr.HTML(
+                    '<p class="quiet">Every method on the picture and question of the first tab, at the same number of visual '
+                    "tokens per layer. One look at the picture and one dense answer are shared by all.</p>",
+                    apply_default_css=False,
+                )
+                fits = [(PRUNERS[key].name, key) for key, reason in service.methods().items() if not reason]
+                methods = gr.CheckboxGroup(fits, value=[key for _, key in fits[:6]], label="Methods", elem_id="methods")
+                contest = gr.Button("Compare", variant="primary", elem_id="contest", scale=0, min_width=160)
+                table = gr.HTML("", elem_id="table", apply_default_css=False)
+        parts_of_page = events.Parts(
+            epoch, picture, question, suggestions, run, stop, state, gallery, settings, view, sliders, pruned, dense, detail,
+            kind, width, export, files, methods, contest, table,
+        )  # fmt: skip
+        events.wire(page, parts_of_page, service, offered)
+        api.expose(service)
+    return page
+
+
+def show(page: gr.Blocks, host: str, port: int, share: bool = False, block: bool = True, mcp: bool = True) -> str:
+    """Open the page on an address; returns its URL."""
+    page.queue(max_size=64, default_concurrency_limit=2)
+    _, url, _ = page.launch(
+        server_name=host, server_port=port, share=share, prevent_thread_lock=not block, quiet=not block, theme=theme(), css=css(),
+        js=parts.script("page.js"), run_history=False, footer_links=["api"], max_file_size="24mb", show_error=False,
+        enable_monitoring=False, state_session_capacity=500, mcp_server=mcp, allowed_paths=[str(folder) for folder in _folders()],
+    )  # fmt: skip
+    return url
+
+
+def _folders() -> set:
+    return {example.path.parent for example in examples(drawn_first=True)}
+
+
+def _asked(example: Example) -> list[dict[str, str]]:
+    return [{"label": question} for question in example.questions]
+
+
+def header(service: Service) -> str:
+    """Title, one sentence, and what the model is."""
+    model = service.model
+    about = f"<b>{escape(service.name)}</b> · {escape(model.name)} · {service.device} · {service.dtype}"
+    if service.bundled:
+        about += (
+            " · the bundled model, a toy of the real architecture trained on drawn scenes: ask about colours, shapes, places, "
+            "numbers and printed words; photographs are beyond it"
+        )
+    note = f' · <i role="note">{escape(service.note)}</i>' if service.note else ""
+    return f'<h1>{TITLE}</h1><p>{LEDE}</p><p class="model">{about}{note}</p>'

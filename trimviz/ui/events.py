@@ -1,0 +1,297 @@
+"""What happens on the page: every click begins an epoch, and only the newest epoch of a session goes on running."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from trimviz.compare import Comparison, pick
+from trimviz.draw.figure import FORMATS, figure
+from trimviz.pruners import PRUNERS
+from trimviz.ui import address, text
+from trimviz.ui.examples import Example
+from trimviz.ui.lens import payload
+from trimviz.ui.service import FIRST, KEEP, Ask, Result, Service, Sight, Step
+from trimviz.ui.spaces import gpu, meaning
+
+PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+SECONDS_A_TOKEN = 0.2  # of lent GPU time, generously
+SECONDS = 20  # for the picture, both prefills and the order table
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The components that events read and write."""
+
+    epoch: gr.State
+    picture: gr.Image
+    question: gr.Textbox
+    suggestions: gr.HTML
+    run: gr.Button
+    stop: gr.Button
+    state: gr.HTML
+    gallery: gr.HTML
+    settings: gr.HTML
+    view: gr.HTML
+    sliders: gr.HTML
+    pruned: gr.HTML
+    dense: gr.HTML
+    detail: gr.HTML
+    kind: gr.Radio
+    width: gr.Dropdown
+    export: gr.Button
+    files: gr.Files
+    methods: gr.CheckboxGroup
+    contest: gr.Button
+    table: gr.HTML
+
+
+def told(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """The one place where an error becomes a sentence on the page: ValueError, and what a lent GPU may say."""
+
+    def sentence(error: Exception) -> gr.Error:
+        said = str(error) if isinstance(error, ValueError) else meaning(error)
+        if said is None:
+            raise error
+        return gr.Error(said, title="That did not work", print_exception=False)
+
+    if inspect.isgeneratorfunction(handler):
+
+        @wraps(handler)
+        def stream(*args: Any, **kwargs: Any) -> Iterator[Any]:
+            try:
+                yield from handler(*args, **kwargs)
+            except (ValueError, RuntimeError, gr.Error) as error:
+                raise sentence(error) from None
+
+        return stream
+
+    @wraps(handler)
+    def once(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return handler(*args, **kwargs)
+        except (ValueError, RuntimeError, gr.Error) as error:
+            raise sentence(error) from None
+
+    return once
+
+
+def gather(picture: str | None, question: str | None, settings: Any, sliders: Any) -> Ask:
+    """What the controls say, checked, since anybody can post anything; ValueError for what makes no sense."""
+    settings, sliders = settings or {}, sliders or {}
+    if not isinstance(settings, dict) or not isinstance(sliders, dict):
+        raise ValueError("The settings of the page did not arrive as expected; load the page again.")
+    method = settings.get("method", Ask.method)
+    knobs = {knob.name: knob for knob in type(pick(method, {})).knobs()}
+    chosen = {}
+    for name, value in dict(settings.get("knobs", {})).items():
+        own = knobs[name].default if name in knobs else None
+        whole = isinstance(value, int | float) and not isinstance(value, bool)
+        chosen[name] = type(own)(value) if whole and isinstance(own, int | float) and value == value else value
+    keep, n1, kept = sliders.get("k"), sliders.get("n1"), sliders.get("kept")
+    if kept is not None and not (isinstance(kept, list) and all(isinstance(token, int) for token in kept)):
+        raise ValueError("The chosen patches did not arrive as numbers; load the page again.")
+    return Ask(
+        picture or "", question or "", method, chosen, KEEP if keep is None else keep, n1, None if kept is None else tuple(kept)
+    )
+
+
+class Runner:
+    """Runs for one page: found again where they were made before, and given up once a newer one was asked for."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+
+        def work(ask: Ask, session: str, epoch: int) -> Iterator[Step]:
+            yield from service.run(ask, lambda: not service.wanted(session, epoch))
+
+        def seconds(ask: Ask, session: str, epoch: int) -> int:
+            return int(SECONDS + 2 * ask.limit * SECONDS_A_TOKEN)
+
+        self.work = gpu(seconds)(work)
+
+    def follow(self, ask: Ask, session: str, epoch: int) -> Iterator[Step]:
+        """The steps of a run while it is wanted."""
+        for step in self.work(ask, session, epoch) if self.service.recall(ask) is None else self.service.run(ask):
+            if not self.service.wanted(session, epoch):
+                return
+            if step.result is not None:
+                self.service.remember(step.result)  # it may come from another process
+            yield step
+
+
+def picture_of(sight: Sight, result: Result | None, question: str) -> dict[str, Any]:
+    """The value of the lens."""
+    told, explanation = (sight.run, None) if result is None else (result.comparison, result.explanation)
+    value = payload(told, sight.table, explanation, question, sight.originals, default=sight.default)
+    knobs = {name: setting for name, setting in sight.run.knobs.items() if name != FIRST}
+    # Sliders move within one key: an answer that arrives during a drag must not pull them back.
+    value["key"] = hashlib.sha256(repr((value["panels"][0]["picture"], question, sight.run.method, knobs)).encode()).hexdigest()
+    return value
+
+
+def wire(page: gr.Blocks, on: Parts, service: Service, offered: Sequence[Example]) -> None:
+    """Connect the components of a page with a service."""
+    runner = Runner(service)
+    shown = [on.state, on.view, on.pruned, on.dense, on.detail]
+    skip = gr.skip()
+
+    def begin(request: gr.Request) -> int:
+        return service.bump(str(request.session_hash))
+
+    def restore(request: gr.Request) -> Any:
+        """The address, as the page opens."""
+        try:
+            ask = address.read(dict(request.query_params), offered)
+        except ValueError as problem:
+            gr.Warning(f"{problem} The first example is shown instead.")
+            ask = address.read({}, offered)
+        example = next(e for e in offered if str(e.path) == ask.picture)
+        sliders = skip if ask.keep == KEEP else {"k": ask.keep, "n1": ask.n1}
+        settings = {"method": ask.method, "knobs": dict(ask.knobs)}
+        return begin(request), ask.picture, ask.question, settings, sliders, {"items": _labels(example), "picked": -1}
+
+    @told
+    def run(epoch: int, picture: str, question: str, settings: Any, sliders: Any, request: gr.Request) -> Iterator[Any]:
+        """Pruned, then dense, then what differs."""
+        session = str(request.session_hash)
+        ask = gather(picture, question, settings, sliders)
+        drawn = False
+        for step in runner.follow(ask, session, epoch):
+            if step.result is not None:
+                yield _whole(step.result, service, offered)
+                return
+            view = skip
+            if step.view is not None and not drawn and ask.chosen is None:
+                drawn, view = True, picture_of(step.view, None, ask.question)
+            said = skip if step.pruned is None else text.streaming("Pruned answer", step.pruned, "")
+            full = skip if step.dense is None else text.streaming("Dense answer", step.dense, "")
+            yield _state(step.says + " …", service, ask.question), view, said, full, skip
+
+    @told
+    def again(epoch: int, picture: str, question: str, settings: Any, sliders: Any, request: gr.Request) -> Iterator[Any]:
+        """The same after a slider or a setting moved; nothing where nothing was asked yet."""
+        if picture and question:
+            yield from run(epoch, picture, question, settings, sliders, request)
+
+    def show_example(value: dict[str, Any]) -> Any:
+        example = offered[value["picked"]]
+        return str(example.path), example.questions[0], {"items": _labels(example), "picked": -1}
+
+    inputs = [on.epoch, on.picture, on.question, on.settings, on.sliders]
+    busy: dict[str, Any] = {"concurrency_id": "gpu", "concurrency_limit": 1, "trigger_mode": "multiple", **PRIVATE}
+    quick: dict[str, Any] = {"queue": False, "trigger_mode": "multiple", **PRIVATE}
+
+    opened = page.load(
+        restore, None, [on.epoch, on.picture, on.question, on.settings, on.sliders, on.suggestions],
+        concurrency_limit=None, **PRIVATE,
+    )  # fmt: skip
+    opened.success(run, inputs, shown, **busy)
+
+    gr.on([on.run.click, on.question.submit], begin, None, on.epoch, **quick).success(run, inputs, shown, **busy)
+    for commit in (on.sliders.commit, on.settings.commit):
+        commit(begin, None, on.epoch, **quick).success(again, inputs, shown, **busy)
+    picked = on.gallery.pick(show_example, on.gallery, [on.picture, on.question, on.suggestions], **quick)
+    picked.success(begin, None, on.epoch, **quick).success(run, inputs, shown, **busy)
+    suggested = on.suggestions.pick(lambda value: value["items"][value["picked"]]["label"], on.suggestions, on.question, **quick)
+    suggested.success(begin, None, on.epoch, **quick).success(run, inputs, shown, **busy)
+    on.stop.click(begin, None, on.epoch, **quick).success(lambda: "stopped", None, on.state, **quick)
+
+    @told
+    def draw(picture: str, question: str, settings: Any, sliders: Any, kind: str, width: str) -> Any:
+        """A figure with its snippet and its settings, as files."""
+        result = service.finish(gather(picture, question, settings, sliders))
+        command = text.as_command(result, service.name, _where(result.ask, offered))
+        return gr.Files(value=paper_figure([result.comparison], kind, width, command), visible=True)
+
+    on.export.click(
+        draw, [*inputs[1:], on.kind, on.width], on.files, concurrency_id="draw", concurrency_limit=2, api_visibility="private"
+    )
+
+    @told
+    def contest(epoch: int, picture: str, question: str, settings: Any, sliders: Any, methods: list[str], request: gr.Request) -> Any:
+        """A row for each method as it finishes."""
+        session = str(request.session_hash)
+        ask = replace(gather(picture, question, settings, sliders), chosen=None)
+        rows: list[tuple[str, str, Result | str | None]] = [(key, PRUNERS[key].name, None) for key in methods if key in PRUNERS]
+        yield text.contest(rows)
+        for done, (method, result) in enumerate(contested(runner, ask, [key for key, _, _ in rows], session, epoch)):
+            rows[done] = (method, PRUNERS[method].name, result)
+            yield text.contest(rows)
+
+    on.contest.click(begin, None, on.epoch, **quick).success(contest, [*inputs, on.methods], on.table, **busy)
+
+
+def contested(runner: Runner, ask: Ask, methods: Sequence[str], session: str, epoch: int) -> Iterator[tuple[str, Result | str]]:
+    """Each method in turn with its result, or the reason why there is none."""
+    if not methods:
+        raise ValueError("No method is chosen; tick at least one.")
+    for method in methods:
+        one = replace(ask, method=method, knobs=ask.knobs if method == ask.method else {})
+        result: Result | str | None = None
+        try:
+            for step in runner.follow(one, session, epoch):
+                result = step.result
+        except ValueError as reason:
+            result = str(reason)
+        if result is None:
+            return
+        yield method, result
+
+
+def paper_figure(comparisons: Sequence[Comparison], kind: str, width: str, command: str = "") -> list[str]:
+    """Files of a figure, the drawing first."""
+    folder = Path(tempfile.mkdtemp(prefix="figure-"))
+    if kind not in FORMATS:
+        raise ValueError(f"Expected a format of {', '.join(FORMATS)}; got {kind!r}.")
+    return [str(path) for path in figure(comparisons, folder / f"figure.{kind}", width=width, command=command)]
+
+
+def _whole(result: Result, service: Service, offered: Sequence[Example]) -> Any:
+    """A finished run on the page."""
+    comparison = result.comparison
+    ask, run = result.ask, comparison.pruned
+    n1 = int(run.stages[0].kept.sum()) if len(run.stages) > 1 else None
+    where = _where(ask, offered)
+    state = address.write(ask, len(run.kept), n1, offered)
+    detail = (
+        f'<div data-address="{text.escape(state)}">{text.divergence(comparison.divergence)}{text.cost(comparison)}'
+        f"{text.takeaway(result, service.name, where)}</div>"
+    )
+    return (
+        _state("", service, ask.question),
+        gr.skip() if ask.chosen is not None else picture_of(result.view, result, ask.question),  # the lens made that choice
+        text.pruned_card(result),
+        text.dense_card(result),
+        detail,
+    )
+
+
+def _where(ask: Ask, offered: Sequence[Example]) -> str:
+    """The picture's path as a command names it: an example's in the repository, else the file's own name."""
+    shown = address.fingerprint(ask.picture)
+    for example in offered:
+        if address.fingerprint(str(example.path)) == shown:
+            return example.path.relative_to(example.path.parents[2]).as_posix()
+    return Path(ask.picture).name
+
+
+def _state(says: str, service: Service, question: str) -> str:
+    """One line under the buttons."""
+    unknown = service.unknown(question)
+    if unknown:
+        words = ", ".join(f"“{word}”" for word in unknown[:6])
+        says = f'<span class="warn">The toy model has never seen {text.escape(words)}; its answer means little.</span> {says}'
+    return f'<div role="status">{says}</div>'
+
+
+def _labels(example: Example) -> list[dict[str, str]]:
+    return [{"label": question} for question in example.questions]

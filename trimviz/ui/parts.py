@@ -1,0 +1,64 @@
+"""Small components of the page that gradio has no widget for, as `gr.HTML` with a static template."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from trimviz.pruners import PRUNERS
+from trimviz.ui.service import FIRST
+
+PAGE = Path(__file__).parent / "page"
+
+
+def picks(items: Sequence[Mapping[str, str]], elem_id: str, label: str) -> gr.HTML:
+    """A row of buttons, each {"label"} or {"label", "image": URL}.
+
+    A click sets `picked` in its value and fires `pick`; a value {"items": [...]} sent to it replaces the row.
+    """
+    return gr.HTML(
+        {"picked": -1},
+        html_template=f'<div class="picks" role="group" aria-label="{label}"></div>',
+        js_on_load=script("picks.js"),
+        items=list(items),
+        elem_id=elem_id,
+        apply_default_css=False,
+    )
+
+
+def settings(reasons: Mapping[str, str], elem_id: str = "settings") -> gr.HTML:
+    """The menu of methods and a control for each knob; `reasons` disables methods that do not fit the model.
+
+    Its value is {"method", "knobs": those that differ from the method's own}; `commit` fires when it was changed.
+    """
+    spec = [
+        {
+            "key": key,
+            "name": pruner.name,
+            "clause": pruner.clause,
+            "reason": reasons[key],
+            "knobs": [vars(knob) for knob in pruner.knobs() if knob.name != FIRST],
+        }
+        for key, pruner in PRUNERS.items()
+    ]
+    return gr.HTML(
+        {"method": next(key for key, reason in reasons.items() if not reason), "knobs": {}},
+        html_template=(PAGE / "settings.html").read_text("utf-8"),
+        js_on_load=script("settings.js"),
+        spec=spec,
+        elem_id=elem_id,
+        apply_default_css=False,
+    )
+
+
+def detail(elem_id: str = "detail") -> gr.HTML:
+    """HTML whose `data-address` goes into the browser's address whenever the server sends a new value."""
+    return gr.HTML("", js_on_load=script("detail.js"), elem_id=elem_id, apply_default_css=False)
+
+
+def script(name: str) -> str:
+    """A script of the page."""
+    return (PAGE / name).read_text("utf-8")

@@ -1,0 +1,36 @@
+"""Hugging Face ZeroGPU: its decorator where the `spaces` package is installed, one without effect elsewhere."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+from collections.abc import Callable
+from typing import Any
+
+ON_SPACES = "SPACE_ID" in os.environ
+
+# What ZeroGPU and CUDA say, and what it means for the person who waits.
+MEANINGS = (
+    ("quota", "The GPU time of this visitor is used up for now; sign in to Hugging Face or come back later."),
+    ("illegal duration", "The request asked for more GPU time than one visitor may have; choose fewer methods at once."),
+    ("no gpu", "No GPU became free in time; try again in a minute."),
+    ("queue", "No GPU became free in time; try again in a minute."),
+    ("timeout", "The run took longer than the GPU was lent for; ask for a shorter answer or try again."),
+    ("gpu task aborted", "The run took longer than the GPU was lent for; ask for a shorter answer or try again."),
+    ("worker", "The GPU worker stopped in the middle of the run; try again."),
+    ("out of memory", "The GPU has too little memory for this picture and model; choose a smaller picture, fewer tokens or a smaller model."),
+)
+
+
+def gpu(duration: Callable[..., int]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """`spaces.GPU(duration=...)`, or the function as it is where that package is not installed."""
+    if importlib.util.find_spec("spaces") is None:
+        return lambda function: function
+    return importlib.import_module("spaces").GPU(duration=duration)
+
+
+def meaning(error: Exception) -> str | None:
+    """The sentence for an error of ZeroGPU or of a GPU's memory, None for any other error."""
+    said = f"{type(error).__name__} {getattr(error, 'title', '')} {error}".lower()
+    return next((sentence for words, sentence in MEANINGS if words in said), None)
