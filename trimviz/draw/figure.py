@@ -19,7 +19,7 @@ import numpy as np
 
 from trimviz.draw import picture, raster, sidecar
 from trimviz.draw.colour import ORDER, SCORE, limits, mix, paint
-from trimviz.draw.page import INK, LINE, QUIET, SMALL, TITLE, Page, Piece, measure, wrap
+from trimviz.draw.page import BLANKS, INK, LINE, MISSING, MORE, QUIET, SMALL, TITLE, Page, Piece, drawable, measure, wrap
 from trimviz.types import Panel, Run, Stage
 
 if TYPE_CHECKING:
@@ -32,8 +32,12 @@ PANELS = ("input", "score", "scores", "stages", "kept", "order", "curve", "answe
 ALONE = ("input", "score", "stages", "order", "curve", "answers")
 BESIDE = ("input", "score", "kept", "answers")
 NUMBERED = 20  # picks that carry their number: more collide and cannot be read
-NARROWEST = 68.0  # points, of a panel
+NARROWEST = 68.0  # points, of a grid's column
+SMALLEST = 52.0  # points, of one of several panels
+BETWEEN = 3.0  # points, between them
+NAME = SMALL * LINE + 2  # points, of their names
 GAP = 6.0
+TOP = 1.5  # room above the first line, for what is raised
 OPACITY = 0.75  # of a score over the grey picture
 KEPT = "#c2410c"  # outline of kept cells
 GROUPS = ("#0072b2", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#7f5fc7", "#8c6d1f", "#117733")  # of merged groups
@@ -98,7 +102,9 @@ def figure(
     with _LOCK, matplotlib.rc_context(SETTINGS):
         page = lay_out(several, names, panels, inches * INCH, columns, out.stem)
         write(page, out, kind, dpi)
-    record = sidecar.as_json(several, names, page.caption, command, versions, {"width_inches": inches, "dpi": dpi, "file": out.name})
+    record = sidecar.as_json(
+        several, names, page.caption, command, versions, {"width_inches": inches, "dpi": dpi, "file": out.name}
+    )
     snippet = sidecar.as_tex(out, page.caption, inches)
     beside = [(out.with_suffix(".tex"), snippet), (out.with_suffix(".json"), record)]
     for file, text in beside:
@@ -133,11 +139,15 @@ def write(page: Sheet, out: Path, kind: str, dpi: int) -> None:
 
 def _images_once(svg: str) -> str:
     """The same SVG with every image stored once and used where it stands."""
-    whole = re.compile(r'<image (?P<size>width="[^"]*" height="[^"]*") (?P<data>xlink:href="[^"]*" id="(?P<id>[^"]*)")(?P<rest>[^>]*)/>')
+    whole = re.compile(
+        r'<image (?P<size>width="[^"]*" height="[^"]*") (?P<data>xlink:href="[^"]*" id="(?P<id>[^"]*)")(?P<rest>[^>]*)/>'
+    )
     stored: dict[str, str] = {}
 
     def use(match: re.Match[str]) -> str:
-        stored[match["id"]] = f'<image {match["size"]} {match["data"]} style="image-rendering:crisp-edges;image-rendering:pixelated"/>'
+        stored[match["id"]] = (
+            f'<image {match["size"]} {match["data"]} style="image-rendering:crisp-edges;image-rendering:pixelated"/>'
+        )
         return f'<use xlink:href="#{match["id"]}"{match["rest"]}/>'
 
     told = whole.sub(use, svg)
@@ -161,6 +171,11 @@ def _greek(word: str) -> str:
         return word
 
 
+def number(value: float, digits: int = 3) -> str:
+    """A number at a few significant digits, with a true minus sign."""
+    return f"{value:.{digits}g}".replace("-", "\N{MINUS SIGN}")
+
+
 def _labels(runs: Sequence[Run]) -> tuple[str, ...]:
     """The method of each run, with the settings that tell two runs of one method apart."""
     out = []
@@ -173,13 +188,13 @@ def _labels(runs: Sequence[Run]) -> tuple[str, ...]:
 
 
 def kept_in_words(run: Run) -> str:
-    """ "64/576 visual tokens (11.1 %)", or the mean over layers where methods cut late."""
+    """ "k/N = 64/576 (11.1 %)", or the mean over layers of a method that cuts late."""
     total, alive = len(tokens_of(run)), run.visual_alive
     mean = float(alive.mean())
-    part = f"{mean / total:.1%}".replace("%", " %")
+    part = f"{mean / total:.1%}".replace("%", "\N{NO-BREAK SPACE}%")
     if (alive == alive[0]).all():
-        return f"{int(alive[0])}/{total} visual tokens ({part})"
-    return f"{mean:.1f}/{total} visual tokens ({part}) mean per layer, {int(alive[-1])} in the last"
+        return f"k/N = {int(alive[0])}/{total} ({part})"
+    return f"k/N = {mean:.1f}/{total} ({part}), mean per layer; {int(alive[-1])} in the last"
 
 
 def tokens_of(run: Run) -> np.ndarray:
@@ -192,6 +207,13 @@ def tokens_of(run: Run) -> np.ndarray:
 def first_stage(run: Run) -> int | None:
     """Size of the first of several stages, N1; None for a method with one."""
     return int(run.stages[0].kept.sum()) if len(run.stages) > 1 else None
+
+
+def size_in_words(stage: Stage) -> str:
+    """ "64", or "576 in 64" where tokens were merged."""
+    live = stage.owner[stage.owner >= 0]
+    outputs = len(np.unique(live))
+    return f"{outputs}" if outputs == len(live) else f"{len(live)} in {outputs}"
 
 
 def padding_in_words(run: Run) -> str:
@@ -212,7 +234,25 @@ class Sheet(Page):
     def __init__(self, width: float) -> None:
         super().__init__(width)
         self.caption = ""
+        self.cut = False  # some text had to be shortened
+        self.lacks = False  # some character is not in the font
         self._photos: dict[tuple[int, bool], np.ndarray] = {}
+
+    def fit(self, pieces: Sequence[Piece], width: float, most: int, tail: Sequence[Piece] = ()) -> list[list[Piece]]:
+        """`wrap`, remembering whether the whole text can be read on the page."""
+        lines = wrap(pieces, width, most, tail=tail)
+        self.cut |= any(word == MORE for line in lines for word, _ in line)
+        self.lacks |= any(drawable(text) != text for text, _ in pieces)
+        return lines
+
+    def notes(self, stem: str, *others: str) -> str:
+        """What has to be said about the page itself."""
+        notes = [note for note in others if note]
+        if self.cut:
+            notes.append(f"{MORE}: shortened, whole in {stem}.json.")
+        if self.lacks:
+            notes.append(f"{MISSING}: not in this font, see {stem}.json.")
+        return " ".join(notes)
 
     def picture(self, x: float, y: float, w: float, h: float, panel: Panel, grey: bool = False) -> None:
         key = (id(panel.picture), grey)
@@ -246,24 +286,37 @@ class Place:
         return [self.at(loop) for loop in raster.outline(mask)]
 
 
-def arrange(page: Page, panels: Sequence[Panel], x: float, y: float, w: float, draw: Callable[[Place], None]) -> float:
-    """Panels in rows of equal height inside the width, each named where there are several; returns the height used."""
-    per_row = math.ceil(math.sqrt(len(panels))) if len(panels) > 2 else len(panels)
-    top = y
-    height = 0.0
+def strip(panels: Sequence[Panel], w: float) -> list[tuple[int, float, float, float, float]]:
+    """Where panels go inside a width: (index, x, y, width, height), in rows of one height, leaving room for names."""
+    shapes = [p.picture.width / p.picture.height for p in panels]
+    fit = max(1, int((w + BETWEEN) // (SMALLEST + BETWEEN)))
+    rows = math.ceil(len(panels) / fit)
+    per_row = math.ceil(len(panels) / rows)
+    out = []
+    y = height = 0.0
     for start in range(0, len(panels), per_row):
-        row = panels[start : start + per_row]
-        shapes = [p.picture.width / p.picture.height for p in row]
+        row = shapes[start : start + per_row]
         if start == 0 or len(row) == per_row:
-            height = (w - 3 * (len(row) - 1)) / sum(shapes)
-        at = x
-        for panel, shape in zip(row, shapes, strict=True):
-            draw(Place(panel, at, y, height * shape, height))
-            if len(panels) > 1 and measure(panel.name) <= height * shape:
-                page.text(at, y + height + SMALL, panel.name, color=QUIET)
-            at += height * shape + 3
-        y += height + (SMALL * LINE + 2 if len(panels) > 1 else 0)
-    return y - top
+            height = (w - BETWEEN * (len(row) - 1)) / sum(row)
+        at = 0.0
+        for i, shape in enumerate(row):
+            out.append((start + i, at, y, height * shape, height))
+            at += height * shape + BETWEEN
+        y += height + NAME
+    return out
+
+
+def arrange(page: Page, panels: Sequence[Panel], x: float, y: float, w: float, draw: Callable[[Place], None]) -> float:
+    """Panels in rows of one height inside the width, each named where there are several; returns the height used."""
+    bottom = 0.0
+    for i, dx, dy, pw, ph in strip(panels, w):
+        draw(Place(panels[i], x + dx, y + dy, pw, ph))
+        bottom = dy + ph
+        if len(panels) > 1:
+            if measure(panels[i].name) <= pw:
+                page.text(x + dx, y + bottom + SMALL, panels[i].name, color=QUIET)
+            bottom += NAME
+    return bottom
 
 
 def lay_out(
@@ -276,7 +329,9 @@ def lay_out(
 ) -> Sheet:
     """The whole figure on a sheet of a width in points."""
     sheet = Sheet(width)
-    sheet.caption = sidecar.caption(several, labels, [kept_in_words(c.pruned) for c in several], [first_stage(c.pruned) for c in several])
+    sheet.caption = sidecar.caption(
+        several, labels, [kept_in_words(c.pruned) for c in several], [first_stage(c.pruned) for c in several]
+    )
     if len(several) == 1:
         bottom = _alone(sheet, several[0], labels[0], panels or ALONE, columns, stem, bool(panels))
     else:
@@ -290,18 +345,18 @@ def _alone(sheet: Sheet, c: Comparison, label: str, panels: Sequence[str], colum
     cells = [cell for name in panels if name != "answers" for (cell,) in rows_of(name, runs, strict)]
     width = sheet.width
     if cells:
-        wide = NARROWEST * (1 if len(c.pruned.panels) == 1 else min(3, math.ceil(math.sqrt(len(c.pruned.panels)))))
+        wide = min(width, NARROWEST if len(c.pruned.panels) == 1 else (SMALLEST + BETWEEN) * len(c.pruned.panels))
         most = max(1, int((width + GAP) // (wide + GAP)))
         rows = math.ceil(len(cells) / most)
         per_row = columns or math.ceil(len(cells) / rows)
         each = (width - GAP * (per_row - 1)) / per_row
         if each < NARROWEST - 1:
             raise ValueError(f"{per_row} panels a row leave {each / INCH:.2f} inches each; ask for fewer columns or more width.")
-        y = 0.0
+        y = TOP
         for start in range(0, len(cells), per_row):
             y = _row(sheet, cells[start : start + per_row], start, 0, y, each) + GAP
     else:
-        y = 0.0
+        y = TOP
     shown = [name for name in panels if name != "answers"]
     if any(name not in ("input", "score", "scores", "curve", "answers") for name in shown):
         y = legend(sheet, runs, 0, y, width)
@@ -309,20 +364,44 @@ def _alone(sheet: Sheet, c: Comparison, label: str, panels: Sequence[str], colum
     n1 = first_stage(c.pruned)
     y = _facts(sheet, facts, n1, [padding_in_words(c.pruned)], 0, y, width)
     most_lines = 6 if "answers" in panels else 1
-    return _said(sheet, c, 0, y + 1, width, most_lines) + 2
+    y = _said(sheet, c, 0, y + 1, width, most_lines)
+    notes = sheet.notes(stem, "" if c.same else UNDERLINED)
+    return sheet.paragraph(0, y, wrap([(notes, "")], width), color=QUIET) + 2
 
 
-def _row(sheet: Sheet, cells: Sequence[Cell | None], number: int, x: float, y: float, each: float, letters: bool = True) -> float:
-    """Cells side by side; returns where the tallest ends."""
-    top = y + TITLE * LINE + 1.5
+def _title(sheet: Sheet, x: float, y: float, pieces: Sequence[Piece], width: float) -> None:
+    """A title in one line, smaller or shortened where it is too wide."""
+    pieces = list(pieces)
+    size = TITLE if _wide(pieces, TITLE) <= width else SMALL
+    while _wide(pieces, size) > width and len(pieces[-1][0]) > 2:
+        pieces[-1] = (pieces[-1][0][:-2].rstrip() + "…", pieces[-1][1])
+    sheet.rich(x, y, pieces, size)
+
+
+def _wide(pieces: Sequence[Piece], size: float) -> float:
+    return sum(measure(t, SMALL if s in ("sup", "sub") else size, "bold" if s == "bold" else "normal") for t, s in pieces)
+
+
+def _row(
+    sheet: Sheet,
+    cells: Sequence[Cell | None],
+    count: int,
+    x: float,
+    y: float,
+    each: float,
+    letters: bool = True,
+    lack: str = "none",
+) -> float:
+    """Cells side by side; returns where the tallest ends. `count` cells came before; `lack` stands where there is no cell."""
+    top = y + TITLE * LINE + 2.5
     heights = []
     for i, cell in enumerate(cells):
         at = x + i * (each + GAP)
         if cell is None:
-            sheet.text(at + each / 2, top + each / 2, "none", color=QUIET, ha="center")
+            sheet.text(at + each / 2, top + each / 2, lack, color=QUIET, ha="center")
             continue
-        letter = [(f"({chr(ord('a') + number + i)}) ", "bold")] if letters else []
-        sheet.rich(at, y + TITLE, [*letter, *cell.title], TITLE)
+        letter = [(f"({chr(ord('a') + count + i)}) ", "bold")] if letters else []
+        _title(sheet, at, y + TITLE, [*letter, *cell.title], each)
         heights.append(cell.draw(sheet, at, top, each))
     bottom = top + max(heights, default=each)
     ends = [bottom]
@@ -354,14 +433,14 @@ def _facts(sheet: Sheet, facts: Sequence[str], n1: int | None, notes: Sequence[s
 
 def _said(sheet: Sheet, c: Comparison, x: float, y: float, width: float, most: int) -> float:
     """Question and both answers, each under its name; words that only one answer has are underlined."""
-    blocks: list[tuple[str, list[Piece]]] = [
-        ("Question", [(c.question, "")]),
-        ("Dense", answer_pieces(c, "dense")),
-        ("Pruned", [*answer_pieces(c, "pruned"), (f"({c.badge})", "bold")]),
+    blocks: list[tuple[str, list[Piece], list[Piece]]] = [
+        ("Question", [(c.question, "")], []),
+        ("Dense", answer_pieces(c, "dense"), []),
+        ("Pruned", answer_pieces(c, "pruned"), [(badge(c), "bold")]),
     ]
-    indent = max(measure(name, SMALL, "bold") for name, _ in blocks) + 5
-    for name, pieces in blocks:
-        lines = wrap(pieces, width - indent, most)
+    indent = max(measure(name, SMALL, "bold") for name, _, _ in blocks) + 5
+    for name, pieces, tail in blocks:
+        lines = sheet.fit(pieces, width - indent, most, tail)
         sheet.text(x, y + SMALL * LINE - SMALL * 0.28, name, weight="bold")
         y = sheet.paragraph(x + indent, y, lines) + 1
     return y
@@ -371,6 +450,14 @@ def answer_pieces(c: Comparison, which: str) -> list[Piece]:
     """An answer as stretches of words, marked where the other one differs; an empty one says so."""
     pieces = [(words, "mark" if kind == which else "") for kind, words in c.diff if kind in ("same", which)]
     return pieces or [("(nothing)", "")]
+
+
+def badge(c: Comparison) -> str:
+    """The outcome in brackets, not to be broken across lines."""
+    return f"({c.badge})".replace(" ", "\N{NO-BREAK SPACE}")
+
+
+UNDERLINED = "Underlined: words that only one of the answers has."
 
 
 def legend(sheet: Sheet, runs: Sequence[Run], x: float, y: float, width: float) -> float:
@@ -396,7 +483,8 @@ def legend(sheet: Sheet, runs: Sequence[Run], x: float, y: float, width: float) 
 
     if count:
         items.append((swatch(count, False, 0, True), [("kept", "")]))
-        for s in reversed(range(count)):
+        happened = {int(s) for run in runs if run.stages for s in np.unique(raster.leaving(run.stages))}
+        for s in reversed([s for s in range(count) if s in happened]):
             where = pretty(stages[s].name) if len(runs) == 1 else [(f"stage {s + 1}" if count > 1 else "", "")]
             words: list[Piece] = [("dropped at ", ""), *where] if where[0][0] not in ("kept", "") else [("dropped", "")]
             if stages[s].depth:
@@ -490,7 +578,10 @@ def _score_rows(runs: Sequence[Run], found: Sequence[Sequence[tuple[Stage, str]]
     }
     most = max((len(pairs) for pairs in found), default=0)
     return [
-        [score_cell(run, *pairs[i], *ends[pairs[i][1]]) if i < len(pairs) else None for run, pairs in zip(runs, found, strict=True)]
+        [
+            score_cell(run, *pairs[i], *ends[pairs[i][1]]) if i < len(pairs) else None
+            for run, pairs in zip(runs, found, strict=True)
+        ]
         for i in range(most)
     ]
 
@@ -503,7 +594,11 @@ def _curve_rows(runs: Sequence[Run]) -> list[list[Cell | None]]:
     }
     most = max((len(pairs) for pairs in found), default=0)
     return [
-        [curve_cell(*pairs[i], *ends[pairs[i][1]]) if i < len(pairs) else None for pairs in found] for i in range(most)
+        [
+            curve_cell(run, *pairs[i], *ends[pairs[i][1]]) if i < len(pairs) else None
+            for run, pairs in zip(runs, found, strict=True)
+        ]
+        for i in range(most)
     ]
 
 
@@ -537,14 +632,14 @@ def stage_cell(run: Run, which: int) -> Cell:
             kept = state == count
             merged = raster.groups(place.panel, stage.owner)
             alone = kept & ~np.any(merged, axis=0) if merged else kept
-            page.area(place.loops(alone), None, edge=KEPT, width=0.7)
+            page.area(place.loops(alone), None, edge=KEPT, width=0.7 if 2 * stage.kept.sum() < len(stage.kept) else 0.4)
             for g, mask in enumerate(merged):
-                page.area(place.loops(mask), None, edge=GROUPS[g % len(GROUPS)], width=0.9)
+                page.area(place.loops(mask), None, edge=GROUPS[g % len(GROUPS)], width=0.6, inside=True)
 
         return arrange(page, run.panels, x, y, w, one)
 
-    where = f" layer {stage.depth}" if stage.depth else ""
-    return Cell([*pretty(stage.name), (f"{where}: {int(stage.kept.sum())}", "")], draw)
+    where = f" (layer {stage.depth})" if stage.depth else ""
+    return Cell([*pretty(stage.name), (f": {size_in_words(stage)}{where}", "")], draw)
 
 
 def score_cell(run: Run, stage: Stage, name: str, low: float, high: float) -> Cell:
@@ -555,10 +650,10 @@ def score_cell(run: Run, stage: Stage, name: str, low: float, high: float) -> Ce
         return arrange(page, run.panels, x, y, w, lambda place: _coloured(page, place, values, low, high, SCORE, OPACITY))
 
     def below(page: Page, x: float, y: float, w: float) -> float:
-        meaning = stage.higher.get(name, "higher")
-        return bar(page, x, y, w, f"{low:.3g}", f"{high:.3g}", SCORE, OPACITY, f"brighter = {meaning}")
+        meaning = stage.higher.get(name, f"higher {name}")
+        return bar(page, x, y, w, number(low), number(high), SCORE, OPACITY, f"brighter = {meaning}")
 
-    where = f", layer {stage.depth}" if stage.depth else ""
+    where = f" (layer {stage.depth})" if stage.depth else ""
     return Cell([*pretty(name), (where, "")], draw, below)
 
 
@@ -587,22 +682,25 @@ def order_cell(run: Run, most: int) -> Cell | None:
     def below(page: Page, x: float, y: float, w: float) -> float:
         return bar(page, x, y, w, "1", f"{most}", ORDER, 1, "darker = picked earlier")
 
-    return Cell([("order of picking", "")], draw, below)
+    return Cell([("order", "")], draw, below)
 
 
-def curve_cell(stage: Stage, name: str, low: float, high: float) -> Cell:
+def curve_cell(run: Run, stage: Stage, name: str, low: float, high: float) -> Cell:
     """One value per pick, as a line."""
     values = stage.film[name]
 
     def draw(page: Page, x: float, y: float, w: float) -> float:
-        h = w
-        low_text, high_text = f"{low:.2g}", f"{high:.2g}"
+        _, _, top, _, tall = strip(run.panels, w)[-1]
+        h = min(w, top + tall)  # as high as the pictures beside it
+        low_text, high_text = number(low, 2), number(high, 2)
         left = max(measure(low_text), measure(high_text)) + 3
         x0, x1, y0, y1 = x + left, x + w - 2, y + 3, y + h - 2
         span = (high - low) or 1.0
         steps = max(1, len(values) - 1)
         points = [
-            (x0 + (x1 - x0) * t / steps, y1 - (y1 - y0) * (v - low) / span) for t, v in enumerate(values.tolist()) if math.isfinite(v)
+            (x0 + (x1 - x0) * t / steps, y1 - (y1 - y0) * (v - low) / span)
+            for t, v in enumerate(values.tolist())
+            if math.isfinite(v)
         ]
         if low < 0 < high:
             zero = y1 - (y1 - y0) * (0 - low) / span
@@ -616,11 +714,15 @@ def curve_cell(stage: Stage, name: str, low: float, high: float) -> Cell:
         return h
 
     def below(page: Page, x: float, y: float, w: float) -> float:
-        left = max(measure(f"{low:.2g}"), measure(f"{high:.2g}")) + 3
+        left = max(measure(number(low, 2)), measure(number(high, 2))) + 3
         base = y + SMALL + 1
         page.text(x + left, base, "1", ha="left")
         page.text(x + w - 2, base, str(len(values)), ha="right")
-        page.text(x + left + (w - 2 - left) / 2, base, "pick", ha="center")
+        if w - 2 - left > measure("pick") + 2 * measure(str(len(values))) + 8:
+            page.text(x + left + (w - 2 - left) / 2, base, "pick", ha="center")
+        else:
+            page.text(x + w - 2, base + SMALL * LINE, "pick", ha="right")
+            return 2 * SMALL * LINE + 2
         return SMALL * LINE + 2
 
     return Cell(pretty(name), draw, below)
@@ -628,16 +730,21 @@ def curve_cell(stage: Stage, name: str, low: float, high: float) -> Cell:
 
 def bar(page: Page, x: float, y: float, w: float, low: str, high: str, name: str, strength: float, words: str) -> float:
     """A colour bar with its ends beside it and, below, which way to read it; returns the height used."""
-    thick = 5.0
+    thick, top = 5.0, y
     y += 3
     left, right = measure(low) + 2.5, measure(high) + 2.5
     steps = paint(np.linspace(0, 1, 256), 0, 1, name)[None]
     under = np.full_like(steps, 128)  # what lies under a colour is grey, so the bar lies on the middle of it
-    page.text(x, y + thick / 2 + SMALL * 0.36, low)
+    base = y + thick / 2 + SMALL * 0.36
+    if left + right > w / 2:  # too narrow for ends beside the bar
+        left = right = 0.0
+        base = y + thick + SMALL + 0.5
+    page.text(x, base, low)
     page.photo(x + left, y, w - left - right, thick, _flipped(mix(steps, under, strength)))
     page.rectangle(x + left, y, w - left - right, thick, None, edge=INK, width=0.4)
-    page.text(x + w, y + thick / 2 + SMALL * 0.36, high, ha="right")
-    return page.paragraph(x, y + thick + 1.5, wrap([(words, "")], w), color=QUIET) - y + 3
+    page.text(x + w, base, high, ha="right")
+    y += 0 if left else SMALL * LINE
+    return page.paragraph(x, y + thick + 1.5, wrap([(words, "")], w), color=QUIET) - top
 
 
 def _coloured(page: Page, place: Place, values: np.ndarray, low: float, high: float, name: str, strength: float) -> None:
@@ -665,26 +772,33 @@ def _padding(page: Page, place: Place) -> None:
 def _grid(page: Page, place: Place) -> None:
     rows, cols = place.panel.token.shape
     lines = [place.at([(c, 0), (c, rows)]) for c in range(1, cols)] + [place.at([(0, r), (cols, r)]) for r in range(1, rows)]
-    page.lines(lines, "#ffffff", 0.15, alpha=0.6)
+    page.lines(lines, "#ffffff", 0.15, alpha=0.35)
 
 
 def _numbers(page: Page, place: Place, told: np.ndarray) -> None:
-    """Numbers of the first picks, each at its cell or, where they would collide, beside it with a line to it."""
-    taken: list[tuple[float, float, float, float]] = []
+    """Numbers of the first picks: inside large cells, else beside their cell, with a line where that is not next to it."""
+    rows, cols = told.shape
+    wide, high = place.w / cols, place.h / rows
     first = sorted((float(told[r, c]), r, c) for r, c in np.argwhere(told <= NUMBERED).tolist())
-    for pick, row, col in first:
-        ((cx, cy),) = place.at([(col + 0.5, row + 0.5)])
-        w, h = measure(f"{pick:.0f}") + 1.6, SMALL * 0.72 + 1.6
-        steps = [(0.0, 0.0)]
-        steps += [(dx * w * reach, dy * h * reach) for reach in (0.8, 1.2, 1.7, 2.3) for dx in (0, 1, -1) for dy in (-1, 1, 0) if dx or dy]
-        for dx, dy in steps:
-            box = (cx + dx - w / 2, cy + dy - h / 2, cx + dx + w / 2, cy + dy + h / 2)
-            box = _inside(box, place)
-            if not any(box[0] < b[2] and b[0] < box[2] and box[1] < b[3] and b[1] < box[3] for b in taken):
+    tall = SMALL * 0.72 + 1.2
+    inside = wide > measure(str(NUMBERED)) + 1.6 and high > tall
+    centre = {pick: place.at([(c + 0.5, r + 0.5)])[0] for pick, r, c in first}
+    taken = [] if inside else [(x - wide / 2, y - high / 2, x + wide / 2, y + high / 2) for x, y in centre.values()]
+    for pick, _, _ in first:
+        cx, cy = centre[pick]
+        w, h = measure(f"{pick:.0f}") + 1.2, tall
+        ex, ey = (wide + w) / 2, (high + h) / 2
+        steps = [(ex, 0.0), (-ex, 0.0), (0.0, -ey), (0.0, ey), (ex, -ey), (-ex, -ey), (ex, ey), (-ex, ey)]
+        steps = [(dx * reach, dy * reach) for reach in (1.0, 1.6, 2.3, 3.0) for dx, dy in steps]
+        for dx, dy in [(0.0, 0.0)] if inside else steps:
+            box = _inside((cx + dx - w / 2, cy + dy - h / 2, cx + dx + w / 2, cy + dy + h / 2), place)
+            if not any(
+                box[0] < b[2] - 0.01 and b[0] < box[2] - 0.01 and box[1] < b[3] - 0.01 and b[1] < box[3] - 0.01 for b in taken
+            ):
                 break
         taken.append(box)
         x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
-        if math.hypot(x - cx, y - cy) > h:
+        if abs(x - cx) > ex * 1.1 or abs(y - cy) > ey * 1.1:
             page.lines([((cx, cy), (x, y))], INK, 0.5)
         page.text(x, y + SMALL * 0.36, f"{pick:.0f}", ha="center", halo=True)
 
@@ -704,57 +818,82 @@ def _sheet(page: Page) -> Sheet:
 # --- several methods, one column each ---------------------------------------------------------------------------------
 
 
-def _beside(sheet: Sheet, several: Sequence[Comparison], labels: Sequence[str], panels: Sequence[str], stem: str, strict: bool) -> float:
-    runs = [c.pruned for c in several]
-    one = several[0]
+def _beside(
+    sheet: Sheet, several: Sequence[Comparison], labels: Sequence[str], panels: Sequence[str], stem: str, strict: bool
+) -> float:
+    runs, one = [c.pruned for c in several], several[0]
     shared = all(c.question == one.question and c.model == one.model and _same_input(c.pruned, runs[0]) for c in several)
     lead = shared and "input" in panels
-    count = len(several) + lead
-    each = (sheet.width - GAP * (count - 1)) / count
-    if each < 52:
-        raise ValueError(f"{count} columns leave {each / INCH:.2f} inches each; draw fewer methods or give more width.")
-    left = each + GAP if lead else 0.0
-    top = 0.0
+    count, width = len(several), sheet.width
+    most = 8 if "answers" in panels else 2
+    context: list[tuple[str, list[Piece]]] = [
+        ("Question:", [(one.question, "")]),
+        ("Model:", [(one.model, "")]),
+        ("Dense:", [(one.dense.answer.text or "(nothing)", "")]),
+    ]
+
+    def say(blocks: Sequence[tuple[str, list[Piece]]], x: float, y: float, w: float) -> float:
+        for head, pieces in blocks:
+            y = sheet.paragraph(x, y, sheet.fit([(head, "bold"), *pieces], w, most)) + 1
+        return y
+
+    ends, left, top = [], 0.0, TOP
+    each = (width - GAP * count) / (count + 1)
+    if lead and each >= NARROWEST:  # the input is a column of its own
+        left = each + GAP
+    else:
+        each = (width - GAP * (count - 1)) / count
+        if each < SMALLEST:
+            raise ValueError(f"{count} columns leave {each / INCH:.2f} inches each; draw fewer methods or give more width.")
+        if lead:  # the input and what is known of it stand above the columns
+            wide = min(each, width / 3)
+            bottom = _row(sheet, [input_cell(runs[0])], 0, 0, top, wide, letters=False)
+            top = max(bottom, say(context, wide + GAP, top + TITLE * LINE, width - wide - GAP)) + 4
+        elif shared:
+            top = say(context, 0, top, width) + 2
+
+    heads = [wrap([(label, "bold")], each, 3, TITLE) for label in labels]
+    size = (
+        TITLE if all(len(h) == len(BLANKS.split(label)) or len(h) == 1 for h, label in zip(heads, labels, strict=True)) else SMALL
+    )
+    y = top
     for i, label in enumerate(labels):
-        lines = wrap([(label, "bold")], each, 3, TITLE)
-        top = max(top, sheet.paragraph(left + i * (each + GAP), 0, lines, TITLE))
-    y = top + 1
+        y = max(y, sheet.paragraph(left + i * (each + GAP), top, wrap([(label, "bold")], each, 3, size), size))
+    if left:
+        bottom = _row(sheet, [input_cell(runs[0])], 0, 0, y + 1, each, letters=False)
+        ends.append(say(context, 0, bottom + 3, each))
+    y += 1
     own = [name for name in panels if name != "answers" and not (lead and name == "input")]
-    shared_scale: list[str] = []
+    scales: list[str] = []
     for name in own:
         for row in rows_of(name, runs, strict):
-            y = _row(sheet, row, 0, left, y, each, letters=False) + 3
+            y = _row(sheet, row, 0, left, y, each, letters=False, lack=f"no {name}") + 3
         if name in ("score", "scores"):
-            told = [{n for _, n in scores_of(run)[: 1 if name == "score" else None]} for run in runs if scores_of(run)]
-            same = len(set.union(*told)) == 1 if told else False
-            if len(told) > 1:
-                shared_scale.append("one colour scale for all scores" if same else "each score has its own colour scale")
-    most = 8 if "answers" in panels else 2
-    ends = []
+            scales.append(_scale_in_words([scores_of(run)[: 1 if name == "score" else None] for run in runs]))
     for i, c in enumerate(several):
         x = left + i * (each + GAP)
         at = _facts(sheet, [kept_in_words(c.pruned)], first_stage(c.pruned), [padding_in_words(c.pruned)], x, y, each)
         if not shared:
-            for head, pieces in (("Question", [(c.question, "")]), ("Model", [(c.model, "")]), ("Dense", answer_pieces(c, "dense"))):
-                at = sheet.paragraph(x, at, wrap([(f"{head}:", "bold"), *pieces], each, most)) + 1
-        at = sheet.paragraph(x, at, wrap([("Pruned:", "bold"), *answer_pieces(c, "pruned")], each, most)) + 1
+            about: list[tuple[str, list[Piece]]] = [("Question:", [(c.question, "")]), ("Model:", [(c.model, "")])]
+            at = say([*about, ("Dense:", answer_pieces(c, "dense"))], x, at, each)
+        at = say([("Pruned:", answer_pieces(c, "pruned"))], x, at, each)
         ends.append(sheet.paragraph(x, at, wrap([(f"({c.badge})", "bold")], each)))
-    if lead:
-        cell = input_cell(runs[0])
-        at = _row(sheet, [cell], 0, 0, top + 1, each, letters=False) + 3
-        for head, pieces in (("Question", [(one.question, "")]), ("Model", [(one.model, "")]), ("Dense", [(one.dense.answer.text, "")])):
-            at = sheet.paragraph(0, at, wrap([(f"{head}:", "bold"), *pieces], each, most)) + 1
-        ends.append(at)
     y = max(ends) + 2
-    if shared and not lead:
-        blocks = (("Question", one.question), ("Model", one.model), ("Dense", one.dense.answer.text))
-        for head, text in blocks:
-            y = sheet.paragraph(0, y, wrap([(f"{head}:", "bold"), (text, "")], sheet.width, most))
     if any(name not in ("input", "score", "scores", "curve") for name in own):
-        y = legend(sheet, runs, 0, y, sheet.width)
-    if shared_scale:
-        y = sheet.paragraph(0, y, wrap([("; ".join(dict.fromkeys(shared_scale)).capitalize() + ".", "")], sheet.width), color=QUIET)
-    return y + 2
+        y = legend(sheet, runs, 0, y, width)
+    marked = "" if all(c.same for c in several) else UNDERLINED
+    if marked and shared:
+        marked = "Underlined: words that the dense answer does not have."
+    notes = sheet.notes(stem, *dict.fromkeys(scales), marked)
+    return sheet.paragraph(0, y, wrap([(notes, "")], width), color=QUIET) + 2
+
+
+def _scale_in_words(found: Sequence[Sequence[tuple[Stage, str]]]) -> str:
+    """Whether the colours of several runs can be compared."""
+    names = {name for pairs in found for _, name in pairs}
+    if sum(bool(pairs) for pairs in found) < 2:
+        return ""
+    return "All scores share one colour scale." if len(names) == 1 else "Scores of different names have different colour scales."
 
 
 def _same_input(a: Run, b: Run) -> bool:

@@ -5,6 +5,7 @@ It grows downwards as it is drawn on; nothing on it knows what it depicts.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
@@ -28,7 +29,8 @@ LINE = 1.22  # line height over font size
 INK = "#1a1a1a"
 QUIET = "#555555"
 MISSING = "\N{WHITE SQUARE}"  # for a character that the font does not have
-MORE = " […]"
+MORE = "[…]"  # for what was left out of a text
+BLANKS = re.compile(r"[ \t\r\n\f\v]+")  # unlike str.split, keeps a no-break space inside its word
 
 Piece = tuple[str, str]  # text, style: "", "bold", "sup", "sub", "mark"
 
@@ -62,27 +64,39 @@ def drawable(text: str) -> str:
     return "".join(c if ord(c) in _known() else MISSING for c in text)
 
 
-def wrap(pieces: Iterable[Piece], width: float, most: int | None = None, size: float = SMALL) -> list[list[Piece]]:
-    """Words in lines no wider than `width` points; past `most` lines the text ends with a sign that there is more."""
-    words: list[Piece] = []
-    for text, style in pieces:
-        for word in text.split():
-            words += [(part, style) for part in _broken(drawable(word), width, size, style)]
+def wrap(
+    pieces: Iterable[Piece], width: float, most: int | None = None, size: float = SMALL, tail: Sequence[Piece] = ()
+) -> list[list[Piece]]:
+    """Words in lines no wider than `width` points; past `most` lines the text is cut with `MORE`, and `tail` ends it anyway."""
+    words, after = _words(pieces, width, size), _words(tail, width, size)
+    lines = _filled([*words, *after], width, size)
+    while most is not None and len(lines) > most and words:
+        words.pop()
+        lines = _filled([*words, (MORE, ""), *after], width, size)
+    return lines
+
+
+def _words(pieces: Iterable[Piece], width: float, size: float) -> list[Piece]:
+    return [
+        (part, style)
+        for text, style in pieces
+        for word in BLANKS.split(text)
+        if word
+        for part in _broken(drawable(word), width, size, style)
+    ]
+
+
+def _filled(words: Sequence[Piece], width: float, size: float) -> list[list[Piece]]:
     lines: list[list[Piece]] = []
-    line: list[Piece] = []
-    for word in words:
-        if line and _span([*line, word], size) > width:
-            lines.append(line)
-            line = []
-        line.append(word)
-    if line:
-        lines.append(line)
-    if most is not None and len(lines) > most:
-        lines = lines[:most]
-        last = lines[-1]
-        while last and _span(last, size) + measure(MORE, size) > width:
-            last.pop()
-        last.append((MORE.strip(), ""))
+    used = 0.0
+    for word, style in words:
+        wide = measure(word, size, "bold" if style == "bold" else "normal")
+        if lines and used + measure(" ", size) + wide <= width:
+            lines[-1].append((word, style))
+            used += measure(" ", size) + wide
+        else:
+            lines.append([(word, style)])
+            used = wide
     return lines
 
 
@@ -95,11 +109,6 @@ def _broken(word: str, width: float, size: float, style: str) -> list[str]:
         parts.append(word[:fit])
         word = word[fit:]
     return [*parts, word]
-
-
-def _span(words: Sequence[Piece], size: float) -> float:
-    space = measure(" ", size)
-    return sum(measure(w, size, "bold" if s == "bold" else "normal") for w, s in words) + space * (len(words) - 1)
 
 
 class Page:
@@ -124,15 +133,19 @@ class Page:
         artist.set_zorder(self._order)  # later things lie on earlier ones
         self.figure.add_artist(artist)
 
-    def text(self, x: float, y: float, text: str, size: float = SMALL, color: str = INK, halo: bool = False, **options: Any) -> None:
+    def text(
+        self, x: float, y: float, text: str, size: float = SMALL, color: str = INK, halo: bool = False, **options: Any
+    ) -> None:
         """One line of text with its baseline at y."""
         weight = options.pop("weight", "normal")
         font = _font(weight).copy()
         font.set_size(size)
         self.sizes.add(size)
-        artist = Text(x, y, drawable(text), color=color, fontproperties=font, parse_math=False, transform=self.transform, **options)
+        artist = Text(
+            x, y, drawable(text), color=color, fontproperties=font, parse_math=False, transform=self.transform, **options
+        )
         if halo:
-            width, up = measure(text, size, weight) / 2 + 0.9, size * 0.36 + 0.9
+            width, up = measure(text, size, weight) / 2 + 0.5, size * 0.36 + 0.5
             box = [(x - width, y - size * 0.36 - up), (x + width, y - size * 0.36 - up)]
             box += [(x + width, y - size * 0.36 + up), (x - width, y - size * 0.36 + up)]
             self.area([box], "#ffffff", alpha=0.85)
@@ -144,7 +157,7 @@ class Page:
             weight = "bold" if style == "bold" else "normal"
             small = style in ("sup", "sub")
             at = SMALL if small else size
-            shift = {"sup": -0.38 * size, "sub": 0.2 * size}.get(style, 0)
+            shift = {"sup": -0.33 * size, "sub": 0.2 * size}.get(style, 0)
             self.text(x, y + shift, text, at, color, weight=weight)
             x += measure(text, at, weight) + (0.3 if small else 0)
         return x
@@ -167,7 +180,9 @@ class Page:
                 at = end + measure(" ", size)
         return y
 
-    def lines(self, lines: Iterable[Sequence[tuple[float, float]]], color: str, width: float, alpha: float = 1, **options: Any) -> None:
+    def lines(
+        self, lines: Iterable[Sequence[tuple[float, float]]], color: str, width: float, alpha: float = 1, **options: Any
+    ) -> None:
         """Open lines through points, as one path."""
         paths = [Outline(np.array(line, dtype=float)) for line in lines]
         if paths:
@@ -182,15 +197,21 @@ class Page:
         alpha: float = 1,
         edge: str | None = None,
         width: float = 0.5,
+        inside: bool = False,
     ) -> None:
-        """Closed loops as one filled or outlined shape; a loop the other way round is a hole."""
+        """Closed loops as one filled or outlined shape; a loop the other way round is a hole.
+
+        `inside` keeps the outline within the shape, so that neighbours' outlines stand side by side.
+        """
         paths = [Outline(np.array([*loop, loop[0]], dtype=float), closed=True) for loop in loops]
         if paths:
             path = Outline.make_compound_path(*paths)
             face: Any = "none" if color is None else (color, alpha)
-            self._add(
-                PathPatch(path, fc=face, ec=edge or "none", lw=width if edge else 0, joinstyle="miter", transform=self.transform)
-            )
+            thick = width * (2 if inside else 1) if edge else 0
+            patch = PathPatch(path, fc=face, ec=edge or "none", lw=thick, joinstyle="miter", transform=self.transform)
+            self._add(patch)
+            if inside:
+                patch.set_clip_path(path, self.transform)
 
     def rectangle(self, x: float, y: float, w: float, h: float, color: str | None, **options: Any) -> None:
         self.area([[(x, y), (x + w, y), (x + w, y + h), (x, y + h)]], color, **options)
@@ -223,5 +244,3 @@ class _Photo(Artist):
             how = Image.Resampling.BOX if shrinks else Image.Resampling.NEAREST
             renderer.draw_image(gc, x0, y0, np.array(Image.fromarray(self.pixels).resize(size, how)))
         gc.restore()
-
-

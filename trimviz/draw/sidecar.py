@@ -137,7 +137,8 @@ def caption(several: Sequence[Comparison], labels: Sequence[str], kept: Sequence
     """The figure in one paragraph, also its description for those who cannot see it."""
     one = several[0]
     sets = "; ".join(
-        f"{label}: {words}" + ("" if size is None else f", N1 = {size}") for label, words, size in zip(labels, kept, n1, strict=True)
+        f"{label}: {words}" + ("" if size is None else f", N1 = {size}")
+        for label, words, size in zip(labels, kept, n1, strict=True)
     )
     said = " ".join(
         f"{'Pruned' if len(several) == 1 else label}: “{c.pruned.answer.text}” ({c.badge})."
