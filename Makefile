@@ -23,16 +23,17 @@ test: .venv/test
 	$(BIN)/python -m pytest $(ARGS)
 
 .venv/test: $(PARTS) | .venv/torch
-	$(PIP) --editable ".[app,mcp,dev]"
+	@$(PIP) --editable ".[app,mcp,dev]"
 	@touch .venv/test .venv/app
 
 .venv/app: $(PARTS) | .venv/torch
-	$(PIP) --editable ".[app]"
+	@$(PIP) --editable ".[app]"
 	@touch .venv/app
 
 # First and alone, so that nothing else decides which torch comes.
 .venv/torch: constraints.txt | .venv/pyvenv.cfg
-	$(PIP) torch
+	@echo "Installing the versions of constraints.txt into .venv; the first time this takes some minutes."
+	@$(PIP) torch
 	@touch .venv/torch
 
 .venv/pyvenv.cfg:
