@@ -82,15 +82,19 @@ def explain(
 
 def _words(model: Model, prompt: Encoded, visual: Tensor) -> tuple[tuple[str, ...], Tensor]:
     """The question's words and the distance (W, N) of every visual token to each."""
+    text, bos = prompt.text, model.tokenizer.bos_token
+    batch = model.tokenizer(text, return_offsets_mapping=True, add_special_tokens=not (bos and text.startswith(bos)))
+    shift = len(prompt.ids) - len(batch["input_ids"])  # here a placeholder stands once a picture, and before the question
     places = prompt.question.nonzero()[:, 0]
-    ids = prompt.ids[places].tolist()
-    ends = [model.tokenizer.decode(ids[: i + 1]).split() for i in range(len(ids))]
-    which = torch.tensor([max(0, len(said) - 1) for said in ends], device=visual.device)
+    spans = [batch["offset_mapping"][place - shift] for place in places.tolist()]
+    start = spans[0][0]
+    which = torch.tensor([len(text[start:end].split()) - 1 for _, end in spans], device=visual.device)
+    words = text[start : spans[-1][1]].split()
     exact = "donot_use_mm_for_euclid_dist"
     distance = torch.cdist(prompt.embeds[places].float(), visual, compute_mode=exact)  # (tokens of the question, N)
     numbers = which.unique().tolist()
     rows = [distance[which == number].mean(dim=0) for number in numbers]
-    return tuple(ends[-1][number] for number in numbers), torch.stack(rows)
+    return tuple(words[number] for number in numbers), torch.stack(rows)
 
 
 def _similarity(visual: Tensor) -> Similarity:

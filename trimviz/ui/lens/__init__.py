@@ -33,7 +33,7 @@ def lens(value: dict[str, Any] | None = None, elem_id: str = "lens") -> gr.HTML:
         value,
         html_template=(FOLDER / "lens.html").read_text("utf-8"),
         css_template=(FOLDER / "lens.css").read_text("utf-8"),
-        js_on_load=script(LENS) + "\nmountLens(element, props, watch);\n",
+        js_on_load=script(LENS) + f"\nmountLens(element, props, watch, {elem_id!r});\n",
         apply_default_css=False,
         elem_id=elem_id,
     )
@@ -44,13 +44,14 @@ def controls(value: dict[str, Any] | None = None, elem_id: str = "controls", len
 
     Its value is {"n1", "k", "kept"}, `kept` being a list of tokens where a person changed the set by hand, else None. The
     event `commit` fires with that value when a slider is let go, 350 ms after the last key, or when a patch was toggled:
-    `controls().commit(fn, inputs=[controls])`. A value sent to it ({"n1", "k"}) moves the sliders.
+    `controls().commit(fn, inputs=[controls])`. A value sent to it ({"n1", "k"}) moves the sliders. On the page it takes its
+    place under the lens's picture, wherever it stands in the layout.
     """
     return gr.HTML(
         value,
         html_template=(FOLDER / "controls.html").read_text("utf-8"),
         css_template=(FOLDER / "controls.css").read_text("utf-8"),
-        js_on_load=script(CONTROLS) + f"\nmountControls(element, props, trigger, watch, {lens_id!r});\n",
+        js_on_load=script(CONTROLS) + f"\nmountControls(element, props, trigger, watch, {elem_id!r}, {lens_id!r});\n",
         apply_default_css=False,
         elem_id=elem_id,
     )

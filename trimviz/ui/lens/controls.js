@@ -11,9 +11,10 @@ const SETTLE = 350; // milliseconds after the last key
  * @param {{value: any}} props
  * @param {(name: string) => void} trigger
  * @param {(name: string, then: () => void) => void} watch
+ * @param {string} id of the component around `element`
  * @param {string} lensId
  */
-export function mountControls(element, props, trigger, watch, lensId) {
+export function mountControls(element, props, trigger, watch, id, lensId) {
   const root = element.querySelector(".controls");
   const $ = (query) => root.querySelector(query);
   const now = { n1: 1, k: 1 };
@@ -26,6 +27,8 @@ export function mountControls(element, props, trigger, watch, lensId) {
 
   /** Take over what the lens shows; a new picture or method starts from the run that came with it. */
   function adopt(same) {
+    const host = element.closest("#" + id) ?? element;
+    if (lens()?.dock && host.parentElement !== lens().dock) lens().dock.append(host);
     limits = lens()?.limits() ?? null;
     root.dataset.state = limits ? "ready" : "empty";
     if (!limits) return;

@@ -47,11 +47,11 @@ const STRIP = 148; // CSS pixels of a panel in a strip
  * @param {HTMLElement} element
  * @param {{value: any}} props
  * @param {(name: string, then: () => void) => void} watch
+ * @param {string} id under which the controls find it
  */
-export function mountLens(element, props, watch) {
+export function mountLens(element, props, watch, id) {
   const root = element.querySelector(".lens");
   const $ = (query) => root.querySelector(query);
-  const id = element.closest("[id]")?.id ?? "lens";
   const calm = window.matchMedia("(prefers-reduced-motion: reduce)");
   let data = null;
   let views = [];
@@ -163,7 +163,7 @@ export function mountLens(element, props, watch) {
   /** Make the elements that the present views need, then draw. */
   function build() {
     const bar = $(".views");
-    bar.innerHTML = views.map((view) => radio("view", view.id, pretty(view.name), !state.all && view.id === state.view)).join("");
+    bar.innerHTML = views.map((view) => radio("view", view.id, titleOf(view), !state.all && view.id === state.view)).join("");
     const told = data.explanation;
     const scored = data.scores.length > 0 && told && told.words.length > 0;
     $(".words").hidden = !scored;
@@ -192,6 +192,12 @@ export function mountLens(element, props, watch) {
       '" tabindex="' + tab + '">' + label + "</button>"; // prettier-ignore
   }
 
+  function titleOf(view) {
+    if (view.kind === "score") return pretty(view.name) + " map";
+    if (view.kind === "similar") return "Like " + state.pin;
+    return pretty(view.name);
+  }
+
   function press(act, on) {
     $('[data-act="' + act + '"]').setAttribute("aria-pressed", String(on));
   }
@@ -199,7 +205,7 @@ export function mountLens(element, props, watch) {
   function buildView(holder, view) {
     const box = document.createElement("div");
     box.className = "sheet";
-    box.innerHTML = "<h4>" + pretty(view.name) + '</h4><div class="panels' + (data.panels.length > FEW ? " strip" : "") + '"></div>';
+    box.innerHTML = "<h4>" + titleOf(view) + '</h4><div class="panels' + (data.panels.length > FEW ? " strip" : "") + '"></div>';
     holder.append(box);
     return data.panels.map((panel, index) => {
       const figure = document.createElement("figure");
@@ -910,6 +916,7 @@ export function mountLens(element, props, watch) {
       build();
     },
     ready: () => data !== null,
+    dock: $(".dock"),
   };
 
   load(props.value);
