@@ -7,6 +7,7 @@ import numpy as np
 
 SCORE = "viridis"  # lightness rises with the value in both, so they survive greyscale and colour blindness
 ORDER = "cividis"
+KEPT = (18, 56, 214)  # outline of what is kept: dark, and far from most photographs
 GONE = (222, 222, 222)  # of values that are not there; always hatched too
 
 

@@ -18,8 +18,22 @@ import matplotlib
 import numpy as np
 
 from trimviz.draw import picture, raster, sidecar
-from trimviz.draw.colour import ORDER, SCORE, limits, mix, paint
-from trimviz.draw.page import BLANKS, INK, LINE, MISSING, MORE, QUIET, SMALL, TITLE, Page, Piece, drawable, measure, wrap
+from trimviz.draw.colour import KEPT, ORDER, SCORE, limits, mix, paint
+from trimviz.draw.page import (
+    BLANKS,
+    INK,
+    LINE,
+    MISSING,
+    MORE,
+    QUIET,
+    SMALL,
+    TITLE,
+    Page,
+    Piece,
+    drawable,
+    measure,
+    wrap,
+)
 from trimviz.types import Panel, Run, Stage
 
 if TYPE_CHECKING:
@@ -38,10 +52,13 @@ BETWEEN = 3.0  # points, between them
 NAME = SMALL * LINE + 2  # points, of their names
 GAP = 6.0
 TOP = 1.5  # room above the first line, for what is raised
-OPACITY = 0.75  # of a score over the grey picture
-KEPT = "#c2410c"  # outline of kept cells
+OPACITY = 0.85  # of a score over the grey picture
 GROUPS = ("#0072b2", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#7f5fc7", "#8c6d1f", "#117733")  # of merged groups
 HATCH = "#333333"
+BLUE = "#{:02x}{:02x}{:02x}".format(*KEPT)
+
+IMAGE = re.compile(r"<image ([^>]*)/>")
+ATTRIBUTE = re.compile(r'([\w:-]+)="([^"]*)"')
 
 _LOCK = Lock()  # matplotlib's settings belong to the whole process
 SETTINGS: dict[str, Any] = {
@@ -138,19 +155,18 @@ def write(page: Sheet, out: Path, kind: str, dpi: int) -> None:
 
 
 def _images_once(svg: str) -> str:
-    """The same SVG with every image stored once and used where it stands."""
-    whole = re.compile(
-        r'<image (?P<size>width="[^"]*" height="[^"]*") (?P<data>xlink:href="[^"]*" id="(?P<id>[^"]*)")(?P<rest>[^>]*)/>'
-    )
+    """The same SVG with every image stored once and used wherever it stands."""
     stored: dict[str, str] = {}
 
     def use(match: re.Match[str]) -> str:
-        stored[match["id"]] = (
-            f'<image {match["size"]} {match["data"]} style="image-rendering:crisp-edges;image-rendering:pixelated"/>'
+        attributes = dict(ATTRIBUTE.findall(match[1]))
+        place = attributes.pop("transform")
+        stored[attributes["id"]] = (
+            "<image " + " ".join(f'{name}="{value}"' for name, value in attributes.items()) + "/>"
         )
-        return f'<use xlink:href="#{match["id"]}"{match["rest"]}/>'
+        return f'<use xlink:href="#{attributes["id"]}" transform="{place}"/>'
 
-    told = whole.sub(use, svg)
+    told = IMAGE.sub(use, svg)
     return told.replace("<defs>", "<defs>\n" + "\n".join(stored.values()), 1)
 
 
@@ -340,7 +356,9 @@ def lay_out(
     return sheet
 
 
-def _alone(sheet: Sheet, c: Comparison, label: str, panels: Sequence[str], columns: int | None, stem: str, strict: bool) -> float:
+def _alone(
+    sheet: Sheet, c: Comparison, label: str, panels: Sequence[str], columns: int | None, stem: str, strict: bool
+) -> float:
     runs = [c.pruned]
     cells = [cell for name in panels if name != "answers" for (cell,) in rows_of(name, runs, strict)]
     width = sheet.width
@@ -351,7 +369,9 @@ def _alone(sheet: Sheet, c: Comparison, label: str, panels: Sequence[str], colum
         per_row = columns or math.ceil(len(cells) / rows)
         each = (width - GAP * (per_row - 1)) / per_row
         if each < NARROWEST - 1:
-            raise ValueError(f"{per_row} panels a row leave {each / INCH:.2f} inches each; ask for fewer columns or more width.")
+            raise ValueError(
+                f"{per_row} panels a row leave {each / INCH:.2f} inches each; ask for fewer columns or more width."
+            )
         y = TOP
         for start in range(0, len(cells), per_row):
             y = _row(sheet, cells[start : start + per_row], start, 0, y, each) + GAP
@@ -379,7 +399,9 @@ def _title(sheet: Sheet, x: float, y: float, pieces: Sequence[Piece], width: flo
 
 
 def _wide(pieces: Sequence[Piece], size: float) -> float:
-    return sum(measure(t, SMALL if s in ("sup", "sub") else size, "bold" if s == "bold" else "normal") for t, s in pieces)
+    return sum(
+        measure(t, SMALL if s in ("sup", "sub") else size, "bold" if s == "bold" else "normal") for t, s in pieces
+    )
 
 
 def _row(
@@ -411,7 +433,9 @@ def _row(
     return max(ends)
 
 
-def _facts(sheet: Sheet, facts: Sequence[str], n1: int | None, notes: Sequence[str], x: float, y: float, width: float) -> float:
+def _facts(
+    sheet: Sheet, facts: Sequence[str], n1: int | None, notes: Sequence[str], x: float, y: float, width: float
+) -> float:
     """What was run, in one paragraph: facts between dots, N1 with its index lowered."""
     words = " · ".join(f for f in facts if f)
     lines = wrap([(words, "")], width)
@@ -476,7 +500,7 @@ def legend(sheet: Sheet, runs: Sequence[Run], x: float, y: float, width: float) 
                 lines = [((sx + a, sy), (sx + max(a - size, 0), sy + min(size, a))) for a in (3.5, 7.0)]
                 lines += [((sx + size * 1.3, sy + 1.4), (sx + size * 1.3 - size + 1.4, sy + size))]
                 sheet.lines(lines, HATCH, 0.5)
-            edge = KEPT if outlined else "#8a8a8a"
+            edge = BLUE if outlined else "#8a8a8a"
             sheet.rectangle(sx, sy, size * 1.3, size, None, edge=edge, width=0.9 if outlined else 0.4)
 
         return draw
@@ -564,7 +588,8 @@ def scores_of(run: Run) -> list[tuple[Stage, str]]:
     for stage in run.stages:
         for name, values in stage.scores.items():
             if np.isfinite(values).any() and not any(
-                n == name and s.depth == stage.depth and np.array_equal(s.scores[n], values, equal_nan=True) for s, n in out
+                n == name and s.depth == stage.depth and np.array_equal(s.scores[n], values, equal_nan=True)
+                for s, n in out
             ):
                 out.append((stage, name))
     return out
@@ -632,7 +657,7 @@ def stage_cell(run: Run, which: int) -> Cell:
             kept = state == count
             merged = raster.groups(place.panel, stage.owner)
             alone = kept & ~np.any(merged, axis=0) if merged else kept
-            page.area(place.loops(alone), None, edge=KEPT, width=0.7 if 2 * stage.kept.sum() < len(stage.kept) else 0.4)
+            page.area(place.loops(alone), None, edge=BLUE, width=0.7 if 2 * stage.kept.sum() < len(stage.kept) else 0.4)
             for g, mask in enumerate(merged):
                 page.area(place.loops(mask), None, edge=GROUPS[g % len(GROUPS)], width=0.6, inside=True)
 
@@ -647,7 +672,9 @@ def score_cell(run: Run, stage: Stage, name: str, low: float, high: float) -> Ce
     values = stage.scores[name]
 
     def draw(page: Page, x: float, y: float, w: float) -> float:
-        return arrange(page, run.panels, x, y, w, lambda place: _coloured(page, place, values, low, high, SCORE, OPACITY))
+        return arrange(
+            page, run.panels, x, y, w, lambda place: _coloured(page, place, values, low, high, SCORE, OPACITY)
+        )
 
     def below(page: Page, x: float, y: float, w: float) -> float:
         meaning = stage.higher.get(name, f"higher {name}")
@@ -747,7 +774,9 @@ def bar(page: Page, x: float, y: float, w: float, low: str, high: str, name: str
     return page.paragraph(x, y + thick + 1.5, wrap([(words, "")], w), color=QUIET) - top
 
 
-def _coloured(page: Page, place: Place, values: np.ndarray, low: float, high: float, name: str, strength: float) -> None:
+def _coloured(
+    page: Page, place: Place, values: np.ndarray, low: float, high: float, name: str, strength: float
+) -> None:
     _sheet(page).picture(place.x, place.y, place.w, place.h, place.panel, grey=True)
     told = raster.spread(values, place.panel)
     shown = np.where(np.isnan(told), 255, round(255 * strength))
@@ -771,7 +800,9 @@ def _padding(page: Page, place: Place) -> None:
 
 def _grid(page: Page, place: Place) -> None:
     rows, cols = place.panel.token.shape
-    lines = [place.at([(c, 0), (c, rows)]) for c in range(1, cols)] + [place.at([(0, r), (cols, r)]) for r in range(1, rows)]
+    lines = [place.at([(c, 0), (c, rows)]) for c in range(1, cols)] + [
+        place.at([(0, r), (cols, r)]) for r in range(1, rows)
+    ]
     page.lines(lines, "#ffffff", 0.15, alpha=0.35)
 
 
@@ -793,7 +824,8 @@ def _numbers(page: Page, place: Place, told: np.ndarray) -> None:
         for dx, dy in [(0.0, 0.0)] if inside else steps:
             box = _inside((cx + dx - w / 2, cy + dy - h / 2, cx + dx + w / 2, cy + dy + h / 2), place)
             if not any(
-                box[0] < b[2] - 0.01 and b[0] < box[2] - 0.01 and box[1] < b[3] - 0.01 and b[1] < box[3] - 0.01 for b in taken
+                box[0] < b[2] - 0.01 and b[0] < box[2] - 0.01 and box[1] < b[3] - 0.01 and b[1] < box[3] - 0.01
+                for b in taken
             ):
                 break
         taken.append(box)
@@ -822,7 +854,9 @@ def _beside(
     sheet: Sheet, several: Sequence[Comparison], labels: Sequence[str], panels: Sequence[str], stem: str, strict: bool
 ) -> float:
     runs, one = [c.pruned for c in several], several[0]
-    shared = all(c.question == one.question and c.model == one.model and _same_input(c.pruned, runs[0]) for c in several)
+    shared = all(
+        c.question == one.question and c.model == one.model and _same_input(c.pruned, runs[0]) for c in several
+    )
     lead = shared and "input" in panels
     count, width = len(several), sheet.width
     most = 8 if "answers" in panels else 2
@@ -844,7 +878,9 @@ def _beside(
     else:
         each = (width - GAP * (count - 1)) / count
         if each < SMALLEST:
-            raise ValueError(f"{count} columns leave {each / INCH:.2f} inches each; draw fewer methods or give more width.")
+            raise ValueError(
+                f"{count} columns leave {each / INCH:.2f} inches each; draw fewer methods or give more width."
+            )
         if lead:  # the input and what is known of it stand above the columns
             wide = min(each, width / 3)
             bottom = _row(sheet, [input_cell(runs[0])], 0, 0, top, wide, letters=False)
@@ -854,7 +890,9 @@ def _beside(
 
     heads = [wrap([(label, "bold")], each, 3, TITLE) for label in labels]
     size = (
-        TITLE if all(len(h) == len(BLANKS.split(label)) or len(h) == 1 for h, label in zip(heads, labels, strict=True)) else SMALL
+        TITLE
+        if all(len(h) == len(BLANKS.split(label)) or len(h) == 1 for h, label in zip(heads, labels, strict=True))
+        else SMALL
     )
     y = top
     for i, label in enumerate(labels):
@@ -893,7 +931,11 @@ def _scale_in_words(found: Sequence[Sequence[tuple[Stage, str]]]) -> str:
     names = {name for pairs in found for _, name in pairs}
     if sum(bool(pairs) for pairs in found) < 2:
         return ""
-    return "All scores share one colour scale." if len(names) == 1 else "Scores of different names have different colour scales."
+    return (
+        "All scores share one colour scale."
+        if len(names) == 1
+        else "Scores of different names have different colour scales."
+    )
 
 
 def _same_input(a: Run, b: Run) -> bool:

@@ -142,7 +142,14 @@ class Page:
         font.set_size(size)
         self.sizes.add(size)
         artist = Text(
-            x, y, drawable(text), color=color, fontproperties=font, parse_math=False, transform=self.transform, **options
+            x,
+            y,
+            drawable(text),
+            color=color,
+            fontproperties=font,
+            parse_math=False,
+            transform=self.transform,
+            **options,
         )
         if halo:
             width, up = measure(text, size, weight) / 2 + 0.5, size * 0.36 + 0.5
@@ -162,7 +169,9 @@ class Page:
             x += measure(text, at, weight) + (0.3 if small else 0)
         return x
 
-    def paragraph(self, x: float, y: float, lines: Sequence[Sequence[Piece]], size: float = SMALL, color: str = INK) -> float:
+    def paragraph(
+        self, x: float, y: float, lines: Sequence[Sequence[Piece]], size: float = SMALL, color: str = INK
+    ) -> float:
         """Wrapped lines from the top y; marked words are underlined. Returns the y of the end."""
         for line in lines:
             at, y = x, y + size * LINE

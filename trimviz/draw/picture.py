@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from trimviz.draw.colour import GONE, SCORE, mix, paint
+from trimviz.draw.colour import GONE, KEPT, SCORE, mix, paint
 from trimviz.draw.raster import EMPTY, hatched, spread, states, veil
 from trimviz.types import Panel, Stage
 
@@ -31,7 +31,7 @@ def grey(pixels: np.ndarray) -> np.ndarray:
 
 
 def mask_picture(panel: Panel, stages: Sequence[Stage], upto: int | None = None, cell: int = 16) -> Image.Image:
-    """Who is kept after a stage: kept cells as they are, veiled white what left, hatched what left at the first stage."""
+    """Who is kept after a stage: kept cells as they are and outlined, veiled what left, hatched what left at the first."""
     pixels = photo(panel, cell)
     state = states(panel, stages, upto)
     strength = np.zeros(state.shape)
@@ -41,7 +41,8 @@ def mask_picture(panel: Panel, stages: Sequence[Stage], upto: int | None = None,
     pixels = mix(WHITE, pixels, grown(strength, cell)[..., None])
     lines = np.isin(state, [s for s in range(len(stages)) if hatched(s, len(stages))])
     pixels = np.where(_stripes(lines, cell)[..., None], INK, pixels)
-    return Image.fromarray(_crossed(pixels, panel, cell))
+    pixels = np.where(rim(state == len(stages), cell)[..., None], KEPT, _crossed(pixels, panel, cell))
+    return Image.fromarray(pixels.astype(np.uint8))
 
 
 def score_picture(
@@ -59,6 +60,13 @@ def score_picture(
 def grown(cells: np.ndarray, cell: int) -> np.ndarray:
     """(rows * cell, cols * cell, ...): every cell as a square of equal pixels."""
     return cells.repeat(cell, axis=0).repeat(cell, axis=1)
+
+
+def rim(mask: np.ndarray, cell: int) -> np.ndarray:
+    """bool pixels along the inner edge of a mask of cells, one wide."""
+    pixels = np.pad(grown(mask, cell), 1)
+    inner = pixels[:-2, 1:-1] & pixels[2:, 1:-1] & pixels[1:-1, :-2] & pixels[1:-1, 2:]
+    return pixels[1:-1, 1:-1] & ~inner
 
 
 def _stripes(mask: np.ndarray, cell: int, falling: bool = False) -> np.ndarray:

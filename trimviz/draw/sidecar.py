@@ -79,13 +79,25 @@ def _comparison(c: Comparison, label: str) -> dict[str, Any]:
         "question": c.question,
         "n": c.n,
         "panels": [
-            {"name": p.name, "cells": p.token.shape, "box": p.box, "size": p.picture.size, "padding": int((~p.content).sum())}
+            {
+                "name": p.name,
+                "cells": p.token.shape,
+                "box": p.box,
+                "size": p.picture.size,
+                "padding": int((~p.content).sum()),
+            }
             for p in c.pruned.panels
         ],
         **_run(c.pruned),
         "dense": _answer(c.dense.answer),
         "pruned": _answer(c.pruned.answer),
-        "agreement": {"badge": c.badge, "same": c.same, "diff": c.diff, "kl": c.kl, "dense_under_pruned": c.dense_under_pruned},
+        "agreement": {
+            "badge": c.badge,
+            "same": c.same,
+            "diff": c.diff,
+            "kl": c.kl,
+            "dense_under_pruned": c.dense_under_pruned,
+        },
     }
 
 
@@ -144,7 +156,9 @@ def caption(several: Sequence[Comparison], labels: Sequence[str], kept: Sequence
         f"{'Pruned' if len(several) == 1 else label}: “{c.pruned.answer.text}” ({c.badge})."
         for c, label in zip(several, labels, strict=True)
     )
-    return f"Visual tokens kept on {one.model}. {sets}. Question: “{one.question}” Dense: “{one.dense.answer.text}” {said}"
+    return (
+        f"Visual tokens kept on {one.model}. {sets}. Question: “{one.question}” Dense: “{one.dense.answer.text}” {said}"
+    )
 
 
 def as_tex(out: Path, caption: str, inches: float) -> str:

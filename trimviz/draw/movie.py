@@ -1,0 +1,79 @@
+"""An animated GIF of the order in which a method picked its tokens."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+from matplotlib.font_manager import FontProperties, fontManager
+from PIL import Image, ImageDraw, ImageFont
+
+from trimviz.draw import raster
+from trimviz.draw.colour import KEPT, mix
+from trimviz.draw.page import FAMILIES
+from trimviz.draw.picture import WHITE, grown, photo, rim
+from trimviz.types import Panel, Run
+
+HEIGHT = 384  # pixels of a panel, about
+LINE = 24  # pixels of the line of text
+GAP = 6
+NOW = (214, 40, 18)  # outline of the picks of the moment
+
+
+def order_movie(run: Run, path: str | Path, *, frames: int = 120, milliseconds: int = 90) -> Path:
+    """Write the picks of a run as a GIF: everything veiled at first, each pick brought to light in its turn.
+
+    At most `frames` pictures are drawn, so long orders show several picks at a time; the last one stays for two seconds.
+    Raises ValueError for a run without an order, and for another suffix than .gif.
+    """
+    out = Path(path)
+    if out.suffix.lower() != ".gif":
+        raise ValueError(f"Expected a file ending in .gif, got {out.name!r}; change its suffix.")
+    order = next((s.order for s in reversed(run.stages) if s.order is not None), None)
+    if order is None:
+        raise ValueError(
+            f"The method {run.method} has no order of picking, so there is nothing to animate; choose another."
+        )
+    picks = int(order.max()) + 1
+    step = math.ceil(picks / frames)
+    shown = [*range(0, picks, step), picks]
+    pictures = [_frame(run, order, until, step) for until in shown]
+    palette = pictures[-1].quantize(256, method=Image.Quantize.MEDIANCUT)
+    strips = [p.quantize(palette=palette, dither=Image.Dither.NONE) for p in pictures]
+    durations = [milliseconds] * (len(strips) - 1) + [2000]
+    strips[0].save(out, save_all=True, append_images=strips[1:], duration=durations, loop=0, optimize=False, disposal=1)
+    return out
+
+
+def _frame(run: Run, order: np.ndarray, until: int, step: int) -> Image.Image:
+    """All panels in a row after `until` picks, the newest `step` of them outlined in a colour of their own."""
+    parts = [_panel(panel, run, order, until, step) for panel in run.panels]
+    width = sum(p.width for p in parts) + GAP * (len(parts) - 1)
+    sheet = Image.new("RGB", (width, max(p.height for p in parts) + LINE), "white")
+    at = 0
+    for part in parts:
+        sheet.paste(part, (at, 0))
+        at += part.width + GAP
+    font = ImageFont.truetype(fontManager.findfont(FontProperties(family=list(FAMILIES))), 14)
+    words = f"{until} of {int(order.max()) + 1} picked"
+    ImageDraw.Draw(sheet).text((2, sheet.height - LINE + 4), words, fill=(26, 26, 26), font=font)
+    return sheet
+
+
+def _panel(panel: Panel, run: Run, order: np.ndarray, until: int, step: int) -> Image.Image:
+    cell = max(4, HEIGHT // panel.token.shape[0])
+    told = raster.spread(np.where(order >= 0, order, np.nan), panel)
+    state = raster.states(panel, run.stages)
+    strength = np.full(told.shape, raster.MID)
+    for s in range(len(run.stages)):
+        strength[state == s] = raster.veil(s, len(run.stages))
+    strength[told < until] = 0
+    pixels = mix(WHITE, photo(panel, cell), grown(strength, cell)[..., None])
+    picture = Image.fromarray(np.where(rim(told < until, cell)[..., None], KEPT, pixels).astype(np.uint8))
+    pen = ImageDraw.Draw(picture)
+    for row, col in np.argwhere((told < until) & (told >= until - step)).tolist():
+        pen.rectangle(
+            (col * cell, row * cell, (col + 1) * cell - 1, (row + 1) * cell - 1), outline=NOW, width=max(1, cell // 8)
+        )
+    return picture
