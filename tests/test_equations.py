@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from views import view, vision
+from views import view
 
 from trimviz.pruners.random import Random
 from trimviz.pruners.trimtokenator import TrimTokenator
@@ -231,22 +231,6 @@ def test_without_text_the_first_stage_is_skipped():
     cut = TrimTokenator().cut(view(visual, text, question=nothing), 6)
     assert cut.stages == ()
     assert picked(cut) == greedy(visual.tolist(), range(len(visual)), 6, "cos")[0]
-
-
-def test_newline_tokens_come_after_all_others():
-    visual, text = tokens(8)
-    visual[[4, 9, 14]] = torch.tensor([0.1] * 6)  # near to the text: all three would pass the first stage
-    tile = torch.zeros(20, dtype=torch.long)
-    tile[[4, 9, 14]] = -1
-    real = [i for i in range(20) if i not in (4, 9, 14)]
-    seen = vision(visual, tile=tile)
-    cut = TrimTokenator().cut(view(visual, text, seen=seen), 7)
-    picks, first, _ = trimtokenator(visual[real].tolist(), text.tolist(), 7, share=(16, 17))  # 0.8 of all 20
-    assert picked(cut) == [real[i] for i in picks]
-    assert cut.stages[0][1].nonzero()[:, 0].tolist() == sorted(real[i] for i in first)
-    assert set(real) < set(TrimTokenator().cut(view(visual, text, seen=seen), 18).anchor.tolist())
-    with_newlines = TrimTokenator(newlines="compete").cut(view(visual, text, seen=seen), 7)
-    assert picked(with_newlines) == trimtokenator(visual.tolist(), text.tolist(), 7)[0]
 
 
 @pytest.mark.parametrize("align", ["l2", "cos"])

@@ -14,6 +14,10 @@ def no_attention(rows: Tensor) -> Tensor:
     raise AssertionError("this method was not expected to look at attention")
 
 
+def no_door() -> View:
+    raise AssertionError("this method was not expected to look back at the door")
+
+
 def vision(features: Tensor, **fields) -> Vision:
     """A vision tower's knowledge with an identity projector; one tile unless told otherwise."""
     fields.setdefault("tile", torch.zeros(len(features), dtype=torch.long))
@@ -30,6 +34,8 @@ def view(
     seen: Vision | None = None,
     attention: Callable[[Tensor], Tensor] = no_attention,
     look_ahead: Callable[[Tensor], Tensor] = no_attention,
+    grid: tuple[int, int] | None = None,
+    door: View | None = None,
 ) -> View:
     """Visual tokens (N, d) and textual tokens (M, d); all of them of the question and behind the picture."""
     text = torch.zeros(1, visual.shape[1]) if text is None else text
@@ -44,4 +50,7 @@ def view(
         vision=vision(visual) if seen is None else seen,
         attention=attention,
         look_ahead=look_ahead,
+        size=torch.ones(len(visual), dtype=torch.long),
+        grids=() if grid is None else (torch.arange(len(visual)).reshape(grid),),
+        door=no_door if door is None else (lambda: door),
     )

@@ -94,7 +94,6 @@ def answer(
     Raises `engine.Cancelled` where `stop()` becomes true before the first token; later, the answer ends unfinished.
     """
     with model.lock:
-        start = model.clock()
         state = engine.prefill(model, prompt, pruner, budget, stop)
         ids: list[int] = []
         logits: list[Tensor] = []
@@ -114,10 +113,8 @@ def answer(
     chosen = stacked.log_softmax(-1)[torch.arange(len(ids)), torch.tensor(ids, dtype=torch.long)]
     finished = len(ids) < limit and not stop()
     seconds = {
-        "vision": prompt.seconds,
-        "select": state.seconds["select"],
-        "prefill": state.seconds["prefill"],
-        "first token": prompt.seconds + times[0] - start,
+        **state.seconds,
+        "first token": sum(state.seconds.values()),
         "decode": (times[-1] - times[1]) / max(1, len(ids) - 1) if len(ids) > 1 else 0.0,
     }
     run = Run(

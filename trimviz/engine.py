@@ -36,7 +36,7 @@ class Prefilled:
     stages: tuple[Stage, ...]
     alive: np.ndarray  # (L,) tokens entering each layer
     visual_alive: np.ndarray  # (L,) visual tokens among them
-    seconds: dict[str, float]  # "select", and "prefill" without it
+    seconds: dict[str, float]  # "vision", "select", and "prefill" without it
 
 
 @dataclass
@@ -84,9 +84,11 @@ def prefill(
     Raises ValueError for a budget below one token or below what the method can meet, `Cancelled` once `stop()` is true.
     """
     schedule = plan(pruner, len(model.layers), prompt.n, budget)
-    flow = _Flow.start(prompt)
     cache, tape = DynamicCache(), None
     offsets, alive, visual_alive, selecting = [], [], [], 0.0
+    start = model.clock()
+    flow = _enter(prompt, pruner, budget, model.lines_kept(prompt.vision))
+    seeing = prompt.seconds if not flow.stages else model.clock() - start
     start = model.clock()
     rotary, offset = model.rotary(flow.hidden, flow.positions), _next(flow)
     for depth, layer in enumerate(model.layers):
@@ -109,7 +111,7 @@ def prefill(
         else:
             flow.hidden = _run(layer, flow.hidden, flow.positions, rotary, cache)
     logits = model.head(model.norm(flow.hidden[:, -1:]))[0, -1].float()
-    seconds = {"select": selecting, "prefill": model.clock() - start - selecting}
+    seconds = {"vision": seeing, "select": selecting, "prefill": model.clock() - start - selecting}
     visual = np.array(visual_alive)
     return Prefilled(logits, cache, tuple(offsets), tuple(flow.stages), np.array(alive), visual, seconds)
 
@@ -239,6 +241,9 @@ def _view(
         vision=prompt.vision,
         attention=attention,
         look_ahead=look_ahead,
+        size=torch.bincount(flow.owner[flow.owner >= 0], minlength=len(places)),
+        grids=tuple(torch.from_numpy(panel.token).to(flow.hidden.device) for panel in prompt.panels),
+        door=lambda: door(prompt),
         memo=prompt.memo if depth == 0 else {},  # deeper down, what is left depends on the run
     )
 
@@ -267,12 +272,36 @@ def _dry_run(flow: _Flow, layer: nn.Module, rotary: tuple[Tensor, Tensor]) -> Ca
     return attention
 
 
+def _enter(prompt: Encoded, pruner: Pruner | None, budget: float | None, lines: Tensor | None) -> _Flow:
+    """The prompt before the first layer; where the pruner cuts inside the vision tower, that has been done."""
+    flow = _Flow.start(prompt)
+    tower = prompt.vision.tower
+    if pruner is None or budget is None or budget >= prompt.n or tower is None:
+        return flow
+    early = pruner.early(tower.depth, tower.patches, budget)
+    if not early:
+        return flow
+    walk, everything = tower.run(pruner.cut, early), flow.owner
+    flow.owner = walk.start
+    for depth, cut in walk.stages:
+        _record(flow, cut, depth)
+        flow.owner = torch.where(flow.owner >= 0, cut.owner[flow.owner.clamp_min(0)], -1)
+    flow.owner = everything
+    _shorten(flow, walk.final, pruner.positions, lines)
+    return flow
+
+
 def _apply(flow: _Flow, cut: Cut, depth: int, numbering: str, lines: Tensor | None) -> None:
-    """Shorten the flow by a cut and write down its stages.
+    """Shorten the flow by a cut and write down its stages."""
+    _record(flow, cut, depth)
+    _shorten(flow, cut, numbering, lines)
+
+
+def _shorten(flow: _Flow, cut: Cut, numbering: str, lines: Tensor | None) -> None:
+    """Carry out a cut.
 
     A newline token stays while a token of its row does, where `lines` (N0,) tells the rows; without, it goes.
     """
-    _record(flow, cut, depth)
     places = flow.visual.nonzero()[:, 0]
     kept = places[cut.anchor.clamp_min(0)]
     if bool((cut.anchor >= 0).all()) and bool((cut.anchor.diff() > 0).all()):

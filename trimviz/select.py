@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from math import floor
 
@@ -10,6 +10,10 @@ import torch
 from torch import Tensor
 
 from trimviz.types import Cut
+
+COUNT = ("input", "output", "final")
+COUNT_HELP = "What the budget counts: the mean of tokens entering each layer, leaving each layer, or what is left at the end"
+EXACT = "donot_use_mm_for_euclid_dist"  # through products, the distances of near neighbours drown in float32
 
 
 def share(part: float | int, n: int) -> int:
@@ -32,6 +36,14 @@ def cosine(x: Tensor) -> Tensor:
     u = unit(x)
     s = u @ u.T
     return torch.triu(s) + torch.triu(s, 1).T
+
+
+def alignment(visual: Tensor, text: Tensor) -> Tensor:
+    """(N,) float32 alpha: minus the mean distance of each visual token (N, d) to the textual tokens (M, d), M > 0.
+
+    TrimTokenator (arXiv 2509.00320) eq. 3.
+    """
+    return -torch.cdist(visual.float(), text.float(), compute_mode=EXACT).mean(dim=1)
 
 
 def ranking(score: Tensor) -> Tensor:
@@ -78,6 +90,43 @@ def mask(index: Tensor, n: int) -> Tensor:
     return out
 
 
+def quotas(tile: Tensor, k: int) -> list[tuple[Tensor, int]]:
+    """k tokens shared out over the tiles of a picture, in proportion to their size: [(indices, tokens to keep)].
+
+    tile (N,) names the tile of each token; what does not divide goes to the largest remainders, the first tile first.
+    """
+    tiles, counts = tile.unique(return_counts=True)
+    shares = [divmod(int(count) * k, len(tile)) for count in counts]
+    left = k - sum(whole for whole, _ in shares)
+    first = sorted(range(len(shares)), key=lambda i: -shares[i][1])[:left]
+    return [((tile == t).nonzero()[:, 0], shares[i][0] + (i in first)) for i, t in enumerate(tiles)]
+
+
+def mean_heads(x: Tensor, heads: int) -> Tensor:
+    """(N, e) float32 mean over heads that stand side by side in x (N, heads * e)."""
+    return x.float().unflatten(-1, (heads, -1)).mean(dim=-2)
+
+
+def maxmin(similarity: Tensor, allowed: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Greedy pick of k of the `allowed` (N,) rows of a cosine matrix (N, N), each farthest from the nearest before it.
+
+    Returns the picks (k,) in order and the distance 1 - cosine of each to its nearest (k,): among those before it, or for
+    the first among all. DivPrune (arXiv 2503.02175); ties go to the lower index.
+    """
+    distance = (1 - similarity).masked_fill(~allowed, torch.inf)  # columns that do not count are never nearest
+    picks = torch.empty(k, dtype=torch.long, device=similarity.device)
+    nearest = distance.clone().fill_diagonal_(torch.inf).amin(dim=1)
+    gaps = torch.empty(k, dtype=torch.float32, device=similarity.device)
+    taken = ~allowed
+    for t in range(k):
+        pick = nearest.masked_fill(taken, -torch.inf).argmax()
+        picks[t], gaps[t] = pick, nearest[pick]
+        taken[pick] = True
+        row = 1 - similarity[pick]
+        nearest = row if t == 0 else torch.minimum(nearest, row)
+    return picks, gaps
+
+
 def repmax(similarity: Tensor, allowed: Tensor, seed: Tensor | int, k: int) -> tuple[Tensor, Tensor]:
     """Greedy pick of k of the `allowed` (N,) rows of a similarity matrix (N, N), each least similar to those before.
 
@@ -114,7 +163,7 @@ def seeds(similarity: Tensor, rank: Tensor) -> Tensor:
 def repmax_table(similarity: Tensor, rank: Tensor, sizes: Tensor) -> Tensor:
     """Whole greedy orders of many leading sets of `rank` (N,) at once: (R, N) picks, -1 past the end of each.
 
-    Row r equals `repmax(similarity, rank[:n1], seeds(similarity, rank)[n1 - 1], n1)` with n1 = sizes[r]; `sizes` ascend.
+    Row r equals `repmax(similarity, rank[:n1], seeds(similarity, rank)[n1 - 1], n1)`, n1 = sizes[r]; `sizes` ascend.
     """
     n, device = len(rank), rank.device
     place = torch.empty_like(rank)
@@ -138,6 +187,46 @@ def repmax_table(similarity: Tensor, rank: Tensor, sizes: Tensor) -> Tensor:
     return table
 
 
+def entering(schedule: Mapping[int, int], layers: int, n: int) -> list[int]:
+    """(L,) visual tokens that enter each layer under a schedule {depth: tokens left there}."""
+    out, alive = [], n
+    for depth in range(layers):
+        alive = min(alive, schedule.get(depth, alive))
+        out.append(alive)
+    return out
+
+
+def spent(schedule: Mapping[int, int], layers: int, n: int, count: str) -> float:
+    """What a schedule costs, counted as `COUNT` says."""
+    alive = entering(schedule, layers, n)
+    if count == "final":
+        return float(alive[-1])
+    return sum(alive if count == "input" else [*alive[1:], alive[-1]]) / layers
+
+
+def solve(
+    plan: Callable[[float], dict[int, int]], layers: int, n: int, budget: float, count: str, steps: int = 40
+) -> dict[int, int]:
+    """The schedule `plan(x)`, growing with x in [0, 1], that comes closest to a budget; of two equally close, the smaller.
+
+    Raises ValueError where even plan(0) costs more than half a token above it.
+    """
+    low, high = 0.0, 1.0
+    least = spent(plan(low), layers, n, count)
+    if least > budget + 0.5:
+        raise ValueError(
+            f"The layers before the last cut alone bring the mean of this method to {least:.1f} visual tokens per layer; "
+            f"expected a budget of at least that, got {budget:g}."
+        )
+    for _ in range(steps):
+        middle = (low + high) / 2
+        if spent(plan(middle), layers, n, count) <= budget:
+            low = middle
+        else:
+            high = middle
+    return min(plan(low), plan(high), key=lambda p: abs(spent(p, layers, n, count) - budget))
+
+
 def mean_budget(budget: float, n: int, layers: int, depth: int) -> int:
     """Tokens to leave at `depth` so that the mean over all layers, counted at their input, is `budget`.
 
@@ -147,7 +236,7 @@ def mean_budget(budget: float, n: int, layers: int, depth: int) -> int:
     left = Fraction(repr(float(budget))) * layers - depth * n
     if left < 0:
         raise ValueError(
-            f"This method runs the first {depth} of {layers} layers on all {n} visual tokens, so the least mean per layer "
-            f"is {depth * n / layers:.1f}; expected a budget of at least that, got {budget:g}."
+            f"This method runs the first {depth} of {layers} layers on all {n} visual tokens, so the least mean per "
+            f"layer is {depth * n / layers:.1f}; expected a budget of at least that, got {budget:g}."
         )
     return min(n, floor(left / (layers - depth) + Fraction(1, 2)))

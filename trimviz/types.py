@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -44,6 +44,30 @@ class Panel:
     box: tuple[float, float, float, float]  # left, top, right, bottom of `picture` in the original's pixels
 
 
+class Tower(Protocol):
+    """A vision tower that can run again with cuts on the way."""
+
+    depth: int  # layers whose output is used
+    patches: int  # of all tiles
+
+    def run(self, cut: Callable[[View, int], Cut], schedule: Mapping[int, int]) -> Walk:
+        """Cuts at the depths of `schedule` {depth < 0: patches left}."""
+        ...
+
+    def packed(self, patch: Tensor) -> Tower:
+        """The same tower where the visual tokens are these patches (N,) of it."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Walk:
+    """What came of a tower that ran with cuts on the way."""
+
+    stages: tuple[tuple[int, Cut], ...]  # (depth, cut of the patches that were left there), in order
+    start: Tensor  # (N,) int: which patch each visual token is
+    final: Cut  # all of it as one cut of the N visual tokens, with the tokens that came out
+
+
 @dataclass(frozen=True, eq=False)
 class Vision:
     """What the vision tower knows about the N tokens, before the projector; every array is aligned with them.
@@ -55,9 +79,14 @@ class Vision:
     tile: Tensor  # (N,) int: which tile or frame a token is from
     project: Callable[[Tensor], Tensor]  # (K, c) -> (K, d)
     keys: Tensor | None = None  # (N, c): keys of the layer that made `features`, heads side by side
-    cls: Tensor | None = None  # (c,): the CLS token beside `features`
+    cls: Tensor | None = None  # (tiles, c): the CLS token beside the `features` of each tile
     cls_attention: Tensor | None = None  # (N,): CLS attention of that layer, mean over heads
     heads: int = 1  # attention heads of the vision tower
+    last_keys: Tensor | None = None  # (N, c): keys of the tower's very last layer, heads side by side
+    last_attention: Tensor | None = None  # (N,): CLS attention there, all heads taken as one
+    values: Tensor | None = None  # (N, c): only inside the tower: values of the layer, heads side by side
+    cls_values: Tensor | None = None  # (1, c): only inside the tower: those of the CLS token
+    tower: Tower | None = None  # runs the vision tower once more, with cuts on the way
     line: Tensor | None = None  # (N,) int: which row a token stands in, where rows end in a newline token; -1 = none
 
     def to(self, device: torch.device) -> Vision:
@@ -105,7 +134,11 @@ class Encoded:
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """All that a pruner may look at, before the decoder layer `depth` runs."""
+    """All that a pruner may look at, before the decoder layer `depth` runs.
+
+    At a negative depth it is inside the vision tower: depth -1 is the last layer whose output is used, between attention
+    and feed-forward, `visual` (N, c) are the patches of one tile, and there is no text.
+    """
 
     depth: int
     visual: Tensor  # (N, d)
@@ -116,6 +149,9 @@ class View:
     vision: Vision
     attention: Callable[[Tensor], Tensor]  # rows of `text` (R,) -> (H, R, N) float32, in the layer just run
     look_ahead: Callable[[Tensor], Tensor]  # the same in the layer about to run
+    size: Tensor  # (N,) int: how many of the N0 tokens live in each visual token
+    grids: tuple[Tensor, ...]  # (rows, cols) int of each panel: the token of N0 in each cell, -1 where there is none
+    door: Callable[[], View]  # the prompt as it stood at depth 0; its rows of `text` are these
     memo: dict[Any, Any] = field(default_factory=dict)
 
     def once(self, key: Any, make: Callable[[], Any]) -> Any:

@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 from transformers import LlavaForConditionalGeneration
 
+from trimviz.eye import Eye
 from trimviz.models.base import Model
 from trimviz.tape import recording
 from trimviz.types import Look, Panel, Video, Vision
@@ -20,7 +21,9 @@ class Llava(Model):
     name: ClassVar[str] = "LLaVA-1.5"
     model_type: ClassVar[str] = "llava"
     auto_class: ClassVar[type] = LlavaForConditionalGeneration
-    provides: ClassVar[frozenset[str]] = frozenset({"keys", "cls", "cls_attention"})
+    provides: ClassVar[frozenset[str]] = frozenset(
+        {"keys", "cls", "cls_attention", "last_keys", "last_attention", "tower"}
+    )
     checkpoints: ClassVar[tuple[str, ...]] = ("llava-hf/llava-1.5-7b-hf", "llava-hf/llava-1.5-13b-hf")
     tokens: ClassVar[str] = "576 (24 x 24)"
 
@@ -45,30 +48,43 @@ class Llava(Model):
         return Look(tuple(pictures), tokens, vision, tuple(panels), counts, dict(inputs), seconds)
 
     def see(self, pixels: Tensor) -> Vision:
-        """Pixels (B, 3, height, width) through the tower, with the attention of the layer that makes the features."""
+        """Pixels (B, 3, height, width) through the tower, with the attention of the layer that makes the features.
+
+        Patches, not the CLS token, are what cuts inside the tower work on: with the strategy "full", or with features of
+        several layers side by side, `tower` is None.
+        """
         config, core = self.core.config, self.core.model
         which = config.vision_feature_layer
         layer = which if isinstance(which, int) else which[-1]
         modules = [block.self_attn for block in self.tower.encoder.layers]
-        with recording(modules[layer if layer < 0 else layer - 1]) as (tape,):
+        depth = layer if layer >= 0 else len(modules) + layer + 1  # layers whose output is used
+        with recording(*dict.fromkeys([modules[depth - 1], modules[-1]])) as tapes:
             out = core.vision_tower(pixels, output_hidden_states=True, return_dict=True)
         states = [out.hidden_states[i] for i in ([which] if isinstance(which, int) else which)]
         state = torch.cat(states, dim=-1)  # (B, 1 + n, c)
         full = config.vision_feature_select_strategy == "full"
         patches = state if full else state[:, 1:]
         batch, count = patches.shape[:2]
-        head_width = tape.query.shape[-1]
+        tape = tapes[0]
         cls_rows = tape.query[:, :, :1].float() @ tape.key.float().transpose(2, 3) * tape.scale  # (B, H, 1, 1 + n)
         attention = cls_rows.softmax(-1).mean(dim=1)[:, 0, -count:]  # (B, n)
-        keys = tape.key.transpose(1, 2).reshape(batch, -1, tape.key.shape[1] * head_width)[:, -count:]
+        query, last_keys = (x.transpose(1, 2).flatten(2) for x in (tapes[-1].query, tapes[-1].key))  # (B, 1 + n, c)
+        last_rows = query[:, :1].float() @ last_keys.float().transpose(1, 2) / query.shape[-1] ** 0.5  # (B, 1, 1 + n)
+        tower = None
+        if isinstance(which, int) and not full:
+            every = torch.arange(batch * count, device=pixels.device)
+            tower = Eye(self.tower, depth, pixels, core.multi_modal_projector, every)
         return Vision(
             features=patches.flatten(0, 1),
             tile=torch.arange(batch, device=pixels.device).repeat_interleave(count),
             project=core.multi_modal_projector,
-            keys=keys.flatten(0, 1),
+            keys=tape.key.transpose(1, 2).flatten(2)[:, -count:].flatten(0, 1),
             cls=state[:, 0],
             cls_attention=attention.flatten(),
             heads=tape.query.shape[1],
+            last_keys=last_keys[:, -count:].flatten(0, 1),
+            last_attention=last_rows.softmax(-1)[:, 0, -count:].flatten(),
+            tower=tower,
         )
 
     @property

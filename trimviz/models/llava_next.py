@@ -90,6 +90,9 @@ class LlavaNext(Llava):
             features=aligned(seen.features),
             keys=aligned(seen.keys),
             cls_attention=aligned(seen.cls_attention),
+            last_keys=aligned(seen.last_keys),
+            last_attention=aligned(seen.last_attention),
+            tower=seen.tower and seen.tower.packed(everywhere[visual]),
             tile=everywhere[visual] // self.grid**2,
             line=row[visual],
         )

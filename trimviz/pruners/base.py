@@ -51,14 +51,18 @@ class Knob:
         except ValueError as error:
             if "Knob" in str(error):
                 raise
-            raise ValueError(f"Knob {self.name} is a number from {self.low:g} to {self.high:g}; got {text!r}.") from None
+            raise ValueError(
+                f"Knob {self.name} is a number from {self.low:g} to {self.high:g}; got {text!r}."
+            ) from None
 
     def counts(self, value: Any) -> bool:
         """Whether the value is a count of tokens where the knob also takes a share of them."""
         return isinstance(self.default, float) and self.high == 1 and isinstance(value, int) and value > 1
 
 
-def knob(default: Any, help: str, *, low: float | None = None, high: float | None = None, step: float | None = None) -> Any:
+def knob(
+    default: Any, help: str, *, low: float | None = None, high: float | None = None, step: float | None = None
+) -> Any:
     """A numeric or yes-no knob; `low` and `high` are inclusive."""
     return dataclasses.field(default=default, metadata={"help": help, "low": low, "high": high, "step": step})
 
@@ -117,6 +121,13 @@ class Pruner(ABC):
     def schedule(self, layers: int, n: int, budget: float) -> dict[int, int]:
         """{depth: visual tokens left there} so that the mean over layers, counted at their input, is `budget`."""
         return {0: min(n, round(budget))}
+
+    def early(self, layers: int, n: int, budget: float) -> dict[int, int]:
+        """{depth < 0: patches left there} for a method that cuts inside the vision tower, with n patches and `layers` layers.
+
+        Depth -1 is the last layer whose output is used. What is left at the end enters the language model.
+        """
+        return {}
 
     def order_table(self, view: View) -> OrderTable | None:
         """All orders at once, for a method whose selections are prefixes of greedy orders; None for the others."""

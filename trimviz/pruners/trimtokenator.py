@@ -4,8 +4,8 @@ Stage 1 scores each visual token by its alignment alpha with the question and ke
 (RepMax) picks K of them one by one, each least similar on average to those already picked, X^v(2).
 
 No official code is published. Where the paper is silent: the textual tokens are the words of the question; without any,
-the first stage is skipped; a size N1 below K is raised to K; newline tokens, which hold nothing of the picture, rank last
-in the first stage; ties go to the lower index; kept tokens return to sequence order and are numbered anew.
+the first stage is skipped; a size N1 below K is raised to K; ties go to the lower index; kept tokens return to sequence
+order and are numbered anew; all tiles of a high-resolution picture, and all frames of a video, are one set of tokens.
 """
 
 from __future__ import annotations
@@ -19,13 +19,12 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from trimviz.pruners.base import OrderTable, Pruner, choice, knob
-from trimviz.select import cosine, keep, mask, ranking, repmax, repmax_table, seeds, share, unit
+from trimviz.select import EXACT, alignment, cosine, keep, mask, ranking, repmax, repmax_table, seeds, share, unit
 from trimviz.types import Cut, View
 
 EVERY_SIZE = 1024  # up to this many tokens the order table holds every N1, above it a hundred evenly spaced ones
 COORDINATES = 1024  # the neighbour search of `mi` looks at no more than this many of the d coordinates
 HIGHER = {"alpha": "closer to the text"}
-EXACT = "donot_use_mm_for_euclid_dist"  # through products, the distances of near neighbours drown in float32
 NEIGHBOURS = 3  # k of the mutual information estimator, appendix D
 
 
@@ -49,12 +48,11 @@ class TrimTokenator(Pruner):
         ("both", "swapped", "alignment", "diversity", "random-first"),
         "Both; swapped (ablation 1), alignment only (2), diversity only (3); a random first stage as a control",
     )
-    newlines: str = choice("last", ("last", "compete"), "Newline tokens in stage 1: behind the others, or like them")
 
     def cut(self, view: View, k: int) -> Cut:
         n = len(view.visual)
         alpha, first = self._alpha(view), self._first(view)
-        n1 = max(k, self._whole(view) or share(self.n1, n))
+        n1 = max(k, n if self._whole(view) else share(self.n1, n))
         chosen = first[:n1]  # eq. 4
         stage1 = (("X^v(1)", mask(chosen, n)),) if n1 < n else ()
         if self.stages in ("alignment", "swapped"):
@@ -71,10 +69,10 @@ class TrimTokenator(Pruner):
     def order_table(self, view: View) -> OrderTable:
         """Every N1 for N up to 1,024, computed from one similarity matrix; beyond, every hundredth of N."""
         alpha, first = self._alpha(view), self._first(view)
-        n, whole = len(first), self._whole(view)
+        n = len(first)
         sizes = torch.arange(1, n + 1) if n <= EVERY_SIZE else torch.arange(1, 101) * n // 100
-        if whole:
-            sizes = torch.arange(whole, n + 1)
+        if self._whole(view):
+            sizes = torch.tensor([n])
         if self.stages in ("alignment", "swapped"):
             orders = [self._by_alpha(alpha, first[:n1]) for n1 in sizes.tolist()]
         else:
@@ -82,11 +80,9 @@ class TrimTokenator(Pruner):
             orders = [row[:n1] for row, n1 in zip(table, sizes.tolist(), strict=True)]
         return OrderTable(sizes.numpy(), first.cpu().numpy(), tuple(o.cpu().numpy() for o in orders))
 
-    def _whole(self, view: View) -> int:
-        """How many tokens there are to pick from where no first stage narrows them; 0 where one does."""
-        if self.stages in ("alignment", "diversity") or (self.stages == "both" and not self._words(view).any()):
-            return len(view.visual) - int(self._late(view).sum())
-        return 0
+    def _whole(self, view: View) -> bool:
+        """Whether X^v(1) is all tokens: one stage is off, or there is no text to align with."""
+        return self.stages in ("alignment", "diversity") or (self.stages == "both" and not self._words(view).any())
 
     def _first(self, view: View) -> Tensor:
         """(N,) tokens as stage 1 ranks them: X^v(1) is the leading N1."""
@@ -94,25 +90,18 @@ class TrimTokenator(Pruner):
         def make() -> Tensor:
             n, device = len(view.visual), view.visual.device
             if self.stages == "random-first":
-                rank = torch.randperm(n, generator=torch.Generator().manual_seed(0)).to(device)
-            elif self.stages == "diversity":
-                rank = torch.arange(n, device=device)
-            elif self.stages == "swapped":
+                return torch.randperm(n, generator=torch.Generator().manual_seed(0)).to(device)
+            if self.stages == "diversity":
+                return torch.arange(n, device=device)
+            if self.stages == "swapped":
                 similarity, everything = self._similarity(view), torch.arange(n, device=device)
-                rank, _ = repmax(similarity, mask(everything, n), seeds(similarity, everything)[-1], n)
-            else:
-                rank = ranking(self._alpha(view))
-            late = self._late(view)[rank]
-            return torch.cat([rank[~late], rank[late]])
+                return repmax(similarity, mask(everything, n), seeds(similarity, everything)[-1], n)[0]
+            return ranking(self._alpha(view))
 
         return view.once(("first", *self._ranked_by()), make)
 
     def _ranked_by(self) -> tuple[str, ...]:
-        return (self.stages, self.align, self.text, self.diversity, self.newlines)
-
-    def _late(self, view: View) -> Tensor:
-        """(N,) bool: newline tokens, where they wait behind the others."""
-        return (view.vision.tile[view.origin] < 0) & (self.newlines == "last")
+        return (self.stages, self.align, self.text, self.diversity)
 
     def _words(self, view: View) -> Tensor:
         """(M,) bool: the textual tokens that alpha averages over."""
@@ -139,9 +128,10 @@ class TrimTokenator(Pruner):
             visual = view.visual.float()
             if len(text) == 0:
                 return torch.zeros(len(visual), device=visual.device)
-            if self.align in ("l2", "squared"):
-                distance = torch.cdist(visual, text, compute_mode=EXACT)
-                return -(distance if self.align == "l2" else distance**2).mean(dim=1)  # eq. 3, eq. 20
+            if self.align == "l2":
+                return alignment(visual, text)
+            if self.align == "squared":
+                return -(torch.cdist(visual, text, compute_mode=EXACT) ** 2).mean(dim=1)  # eq. 20
             if self.align == "cos":
                 return (unit(visual) @ unit(text).T).mean(dim=1)  # table 9
             return _mutual_information(visual, text).mean(dim=1)  # eq. 2
