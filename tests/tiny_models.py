@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from functools import cache
 
 import numpy as np
@@ -18,24 +19,38 @@ from transformers import (
     LlavaNextForConditionalGeneration,
     LlavaNextImageProcessorPil,
     LlavaNextProcessor,
+    LlavaNextVideoConfig,
+    LlavaNextVideoForConditionalGeneration,
     LlavaProcessor,
     PreTrainedTokenizerFast,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2VLConfig,
+    Qwen2VLForConditionalGeneration,
+    Qwen2VLImageProcessorPil,
 )
 
 from trimviz.models.base import Model
 from trimviz.models.llava import Llava
 from trimviz.models.llava_next import LlavaNext
+from trimviz.models.llava_next_video import LlavaNextVideo
+from trimviz.models.parts import Parts
+from trimviz.models.qwen2_vl import Qwen2VL, Qwen25VL
+from trimviz.types import Video
+from trimviz.video import frames_of
 
 WORDS = "user assistant : what is the colour of thing in picture ? . red blue green left right a on and one two".split()
 TEMPLATE = (
     "{% for m in messages %}{% if m['role'] == 'user' %}user: {% for c in m['content'] %}"
-    "{% if c['type'] == 'image' %}<image> {% else %}{{ c['text'] }} {% endif %}{% endfor %}{% endif %}{% endfor %}"
+    "{% if c['type'] == 'image' %}<image> {% elif c['type'] == 'video' %}<video> {% else %}{{ c['text'] }} {% endif %}{% endfor %}{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}assistant:{% endif %}"
 )
 QUESTION = "what is the colour of the thing in the picture ?"
 
 
 SIDE, PATCH = 84, 14  # of a tile, of a cell
+PINPOINTS = [[SIDE * rows, SIDE * cols] for rows, cols in ((1, 2), (2, 1), (2, 2), (3, 1), (1, 3))]
+VISION = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
 
 
 def tokenizer(*more: str) -> PreTrainedTokenizerFast:
@@ -54,14 +69,14 @@ def tokenizer(*more: str) -> PreTrainedTokenizerFast:
     )
 
 
-def shake(core: torch.nn.Module, seed: int) -> None:
+def shake(core: torch.nn.Module, seed: int, focus: float = 3.0) -> None:
     """Weights large enough that greedy answers vary and attention is not uniform."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, p in core.named_parameters():
             if p.ndim >= 2:
                 fan = p[0].numel()
-                scale = 3.0 if ("q_proj" in name or "k_proj" in name) else 1.5
+                scale = focus if ("q_proj" in name or "k_proj" in name) else 1.5
                 p.copy_(torch.randn(p.shape, generator=generator) * (scale / fan**0.5))
 
 
@@ -92,7 +107,7 @@ def build(cls: type, config, seed: int, endless: bool = True):
     """A random model of a transformers class, ready to answer; an endless one all but never ends its answer early."""
     torch.manual_seed(seed)
     core = cls._from_config(config, attn_implementation="sdpa")
-    shake(core, seed)
+    shake(core, seed, focus=1.5 if endless else 3.0)
     if endless:
         with torch.no_grad():
             core.get_output_embeddings().weight[2] = 0
@@ -115,29 +130,101 @@ def llava(layers: int = 6, seed: int = 0) -> Model:
     return Llava("random llava", core, processor)
 
 
+def anyres() -> LlavaNextImageProcessorPil:
+    return LlavaNextImageProcessorPil(
+        size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE}, image_grid_pinpoints=deepcopy(PINPOINTS)
+    )
+
+
 @cache
 def llava_next(layers: int = 6, seed: int = 0, **settings: str) -> Model:
     """LLaVA-NeXT with tiles of 6 x 6 and the usual shapes of canvas."""
     words = tokenizer()
-    pinpoints = [[SIDE * rows, SIDE * cols] for rows, cols in ((1, 2), (2, 1), (2, 2), (3, 1), (1, 3))]
     config = LlavaNextConfig(
-        vision_config=clip(), text_config=llama(words, layers), image_token_index=4, image_grid_pinpoints=pinpoints
+        vision_config=clip(), text_config=llama(words, layers), image_token_index=4, image_grid_pinpoints=PINPOINTS
     )
     core = build(LlavaNextForConditionalGeneration, config, seed)
-    images = LlavaNextImageProcessorPil(
-        size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE}, image_grid_pinpoints=pinpoints
-    )
     processor = LlavaNextProcessor(
-        images, words, patch_size=PATCH, vision_feature_select_strategy="default", chat_template=TEMPLATE,
+        anyres(), words, patch_size=PATCH, vision_feature_select_strategy="default", chat_template=TEMPLATE,
         num_additional_image_tokens=1,
     )  # fmt: skip
     return LlavaNext("random llava_next", core, processor, **settings)
 
 
-FAMILIES = {"llava": llava, "llava_next": llava_next}
+@cache
+def llava_next_video(layers: int = 6, seed: int = 0) -> Model:
+    """LLaVA-NeXT-Video with frames of 3 x 3 tokens; its processor has to do without torchvision."""
+    words = tokenizer("<video>")
+    config = LlavaNextVideoConfig(
+        vision_config=clip(), text_config=llama(words, layers), image_token_index=4,
+        video_token_index=words.convert_tokens_to_ids("<video>"), image_grid_pinpoints=PINPOINTS,
+    )  # fmt: skip
+    core = build(LlavaNextVideoForConditionalGeneration, config, seed)
+    return LlavaNextVideo("random llava_next_video", core, Parts(words, anyres(), TEMPLATE, "<image>", "<video>"))
+
+
+def qwen(family: type[Model], layers: int, seed: int, config_class: type, core_class: type, **vision) -> Model:
+    """Tokens of 28 x 28 pixels and positions on three axes."""
+    words = tokenizer(*VISION)
+    ids = dict(zip(VISION, words.convert_tokens_to_ids(list(VISION)), strict=True))
+    text = dict(
+        hidden_size=64,
+        intermediate_size=96,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        vocab_size=len(words),
+        max_position_embeddings=1024,
+        rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]},
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=3,
+    )
+    config = config_class(
+        text_config=text,
+        vision_config=dict(depth=3, num_heads=4, patch_size=PATCH, **vision),
+        image_token_id=ids["<|image_pad|>"],
+        video_token_id=ids["<|video_pad|>"],
+        vision_start_token_id=ids["<|vision_start|>"],
+        vision_end_token_id=ids["<|vision_end|>"],
+    )
+    template = TEMPLATE.replace("<image>", "<|vision_start|><|image_pad|><|vision_end|>")
+    template = template.replace("<video>", "<|vision_start|><|video_pad|><|vision_end|>")
+    size = {"shortest_edge": 56 * 56, "longest_edge": 56 * 56 * 8}
+    images = Qwen2VLImageProcessorPil(patch_size=PATCH, size=size)
+    parts = Parts(words, images, template, "<|image_pad|>", "<|video_pad|>", {"size": size})
+    return family(f"random {family.model_type}", build(core_class, config, seed), parts)
+
+
+@cache
+def qwen2_vl(layers: int = 6, seed: int = 0) -> Model:
+    tower = dict(embed_dim=32, hidden_size=64, mlp_ratio=2)
+    return qwen(Qwen2VL, layers, seed, Qwen2VLConfig, Qwen2VLForConditionalGeneration, **tower)
+
+
+@cache
+def qwen2_5_vl(layers: int = 6, seed: int = 0) -> Model:
+    """Its tower looks through windows of 2 x 2 tokens, but for one layer."""
+    tower = dict(hidden_size=32, intermediate_size=48, out_hidden_size=64, window_size=56, fullatt_block_indexes=[1])
+    return qwen(Qwen25VL, layers, seed, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, **tower)
+
+
+FAMILIES = {
+    "llava": llava,
+    "llava_next": llava_next,
+    "llava_next_video": llava_next_video,
+    "qwen2_vl": qwen2_vl,
+    "qwen2_5_vl": qwen2_5_vl,
+}
+FILMED = {name: FAMILIES[name] for name in ("llava_next_video", "qwen2_vl", "qwen2_5_vl")}  # that take videos
 
 
 def picture(width: int = 100, height: int = 84, seed: int = 0) -> Image.Image:
     """Coarse random colours."""
     rng = np.random.default_rng(seed)
     return Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).resize((width, height), Image.Resampling.NEAREST)
+
+
+def clip_of(frames: int = 5, width: int = 100, height: int = 84) -> Video:
+    """A video of random colours, two frames a second."""
+    return frames_of([picture(width, height, seed) for seed in range(frames)], [i / 2 for i in range(frames)])

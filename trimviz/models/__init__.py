@@ -14,8 +14,10 @@ from transformers import AutoConfig, AutoProcessor, BitsAndBytesConfig
 from trimviz.models.base import Model
 from trimviz.models.llava import Llava
 from trimviz.models.llava_next import LlavaNext
+from trimviz.models.llava_next_video import LlavaNextVideo
+from trimviz.models.qwen2_vl import Qwen2VL, Qwen25VL
 
-MODELS: dict[str, type[Model]] = {cls.model_type: cls for cls in (Llava, LlavaNext)}
+MODELS: dict[str, type[Model]] = {cls.model_type: cls for cls in (Llava, LlavaNext, LlavaNextVideo, Qwen2VL, Qwen25VL)}
 
 BUNDLED = Path(__file__).parents[2] / "assets" / "tiny-llava"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
