@@ -52,7 +52,7 @@ def test_dropped_patches_equal_masked_patches():
         hidden = hidden + attended
         hidden = hidden + block.mlp(block.layer_norm2(hidden))
         mask[..., [patch + 1 for patch in gone[depth]]] = -torch.inf  # in the layers to come
-    left = [i for i in range(36) if i not in sum(gone.values(), [])]
+    left = [i for i in range(36) if i not in {patch for some in gone.values() for patch in some}]
     expected = model.core.model.multi_modal_projector(hidden[0, 1:])[left]
     assert walk.final.anchor.tolist() == left
     torch.testing.assert_close(walk.final.tokens, expected, atol=1e-4, rtol=0)

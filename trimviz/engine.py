@@ -284,7 +284,8 @@ def _enter(prompt: Encoded, pruner: Pruner | None, budget: float | None, lines: 
     walk, everything = tower.run(pruner.cut, early), flow.owner
     flow.owner = walk.start
     for depth, cut in walk.stages:
-        _record(flow, cut, depth)
+        if len(cut.anchor) < len(cut.owner):
+            _record(flow, cut, depth)
         flow.owner = torch.where(flow.owner >= 0, cut.owner[flow.owner.clamp_min(0)], -1)
     flow.owner = everything
     _shorten(flow, walk.final, pruner.positions, lines)

@@ -1,8 +1,8 @@
 """The CLIP tower as a loop over its layers, for methods that prune or merge patches inside it; it knows none of them.
 
-Without cuts it is the tower: the difference is zero. A cut takes place between the attention and the feed-forward part of
-a layer, one tile at a time, and never touches the CLS token. Tokens that stand for several patches weigh as many in the
-attention of later layers, by the logarithm of their number.
+Without cuts it is the tower: the difference is zero. A cut takes place between the attention and the feed-forward part
+of a layer, one tile at a time, and never touches the CLS token. Tokens that stand for several patches weigh as many in
+the attention of later layers, by the logarithm of their number.
 """
 
 from __future__ import annotations

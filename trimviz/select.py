@@ -12,7 +12,7 @@ from torch import Tensor
 from trimviz.types import Cut
 
 COUNT = ("input", "output", "final")
-COUNT_HELP = "What the budget counts: the mean of tokens entering each layer, leaving each layer, or what is left at the end"
+COUNT_HELP = "What the budget counts: the mean of tokens that enter a layer, that leave it, or those left at the end"
 EXACT = "donot_use_mm_for_euclid_dist"  # through products, the distances of near neighbours drown in float32
 
 
@@ -107,11 +107,21 @@ def mean_heads(x: Tensor, heads: int) -> Tensor:
     return x.float().unflatten(-1, (heads, -1)).mean(dim=-2)
 
 
+def mean_of(x: Tensor, owner: Tensor, k: int, weight: Tensor | None = None) -> Tensor:
+    """(k, d) float32 means of the rows of x (N, d) that each of k outputs owns; owner (N,), -1 = none; weight (N,)."""
+    inside = owner >= 0
+    weight = torch.ones(len(x), device=x.device) if weight is None else weight.float()
+    weighed = (x.float() * weight[:, None])[inside]
+    sums = torch.zeros(k, x.shape[1], device=x.device).index_add_(0, owner[inside], weighed)
+    totals = torch.zeros(k, device=x.device).index_add_(0, owner[inside], weight[inside])
+    return sums / totals[:, None]
+
+
 def maxmin(similarity: Tensor, allowed: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Greedy pick of k of the `allowed` (N,) rows of a cosine matrix (N, N), each farthest from the nearest before it.
 
-    Returns the picks (k,) in order and the distance 1 - cosine of each to its nearest (k,): among those before it, or for
-    the first among all. DivPrune (arXiv 2503.02175); ties go to the lower index.
+    Returns the picks (k,) in order and the distance 1 - cosine of each to its nearest (k,): among those before it, or
+    for the first among all. DivPrune (arXiv 2503.02175); ties go to the lower index.
     """
     distance = (1 - similarity).masked_fill(~allowed, torch.inf)  # columns that do not count are never nearest
     picks = torch.empty(k, dtype=torch.long, device=similarity.device)
@@ -207,7 +217,7 @@ def spent(schedule: Mapping[int, int], layers: int, n: int, count: str) -> float
 def solve(
     plan: Callable[[float], dict[int, int]], layers: int, n: int, budget: float, count: str, steps: int = 40
 ) -> dict[int, int]:
-    """The schedule `plan(x)`, growing with x in [0, 1], that comes closest to a budget; of two equally close, the smaller.
+    """The schedule `plan(x)`, growing with x in [0, 1], that comes closest to a budget; the smaller of two.
 
     Raises ValueError where even plan(0) costs more than half a token above it.
     """
@@ -215,7 +225,7 @@ def solve(
     least = spent(plan(low), layers, n, count)
     if least > budget + 0.5:
         raise ValueError(
-            f"The layers before the last cut alone bring the mean of this method to {least:.1f} visual tokens per layer; "
+            f"The layers before its last cut bring this method to a mean of {least:.1f} visual tokens per layer; "
             f"expected a budget of at least that, got {budget:g}."
         )
     for _ in range(steps):

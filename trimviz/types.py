@@ -136,8 +136,8 @@ class Encoded:
 class View:
     """All that a pruner may look at, before the decoder layer `depth` runs.
 
-    At a negative depth it is inside the vision tower: depth -1 is the last layer whose output is used, between attention
-    and feed-forward, `visual` (N, c) are the patches of one tile, and there is no text.
+    At a negative depth it is inside the vision tower: depth -1 is the last layer whose output is used, between
+    attention and feed-forward, `visual` (N, c) are the patches of one tile, and there is no text.
     """
 
     depth: int

@@ -50,8 +50,8 @@ class Llava(Model):
     def see(self, pixels: Tensor) -> Vision:
         """Pixels (B, 3, height, width) through the tower, with the attention of the layer that makes the features.
 
-        Patches, not the CLS token, are what cuts inside the tower work on: with the strategy "full", or with features of
-        several layers side by side, `tower` is None.
+        Cuts inside the tower work on patches of one layer: with the strategy "full", or with features of several layers
+        side by side, `tower` is None.
         """
         config, core = self.core.config, self.core.model
         which = config.vision_feature_layer

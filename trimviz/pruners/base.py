@@ -123,9 +123,9 @@ class Pruner(ABC):
         return {0: min(n, round(budget))}
 
     def early(self, layers: int, n: int, budget: float) -> dict[int, int]:
-        """{depth < 0: patches left there} for a method that cuts inside the vision tower, with n patches and `layers` layers.
+        """{depth < 0: patches left there} for a method that cuts inside the vision tower of n patches.
 
-        Depth -1 is the last layer whose output is used. What is left at the end enters the language model.
+        Depth -1 is the last of the `layers` whose output is used. What is left at the end enters the language model.
         """
         return {}
 

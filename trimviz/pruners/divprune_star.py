@@ -1,7 +1,7 @@
-"""DivPrune* (Zhang et al., 2025, arXiv 2509.00320, section 5.4): DivPrune among the tokens that are aligned with the text.
+"""DivPrune* (Zhang et al., 2025, arXiv 2509.00320, section 5.4): DivPrune among what is aligned with the text.
 
 The variant that the TrimTokenator paper builds to compare its second stage with: the same first stage keeps the N1
-tokens with the highest alignment alpha, then the largest smallest distance decides instead of the lowest mean similarity.
+tokens with the highest alignment alpha, then the largest smallest distance decides, not the lowest mean similarity.
 
 No official code is published. A size N1 below K is raised to K; without text the first stage is skipped.
 """

@@ -3,8 +3,8 @@
 The layers before K have moved what the text needs from the picture into the textual tokens, which go on alone and keep
 their positions. Nothing is scored.
 
-Departures: K comes from the budget, K = L * budget / N to the nearest layer, instead of from a calibration of the output
-on sample questions; so budgets come in steps of N / L, and the run tells the true mean. A layer can be given instead.
+Departures: K comes from the budget, K = L * budget / N to the nearest layer, not from a calibration of the output on
+sample questions; so budgets come in steps of N / L, and the run tells the true mean. A layer can be given instead.
 """
 
 from __future__ import annotations
