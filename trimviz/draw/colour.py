@@ -31,7 +31,7 @@ def paint(values: np.ndarray, low: float, high: float, name: str = SCORE) -> np.
     values = np.asarray(values, dtype=float)
     part = (values - low) / (high - low) if high > low else np.full(values.shape, 0.5)
     gone = ~np.isfinite(values)
-    out = matplotlib.colormaps[name](np.where(gone, 0.5, part), bytes=True)[..., :3].copy()
+    out = np.array(matplotlib.colormaps[name](np.where(gone, 0.5, part), bytes=True))[..., :3].copy()
     out[gone] = GONE
     return out
 
