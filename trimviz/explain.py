@@ -76,7 +76,7 @@ def explain(
         correlation={name: _rho(values, -length) for name, values in scores.items()},
         unrelated=unrelated,
         unrelated_scores={name: stages[0].scores[name] for name in scores},
-        overlap=_overlap(run.stages[0].kept, stages[0].kept) if stages else None,
+        overlap=_overlap(run.stages[0].kept, stages[0].kept) if stages and run.stages[0].kept.any() else None,
     )
 
 

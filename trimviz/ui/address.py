@@ -1,6 +1,6 @@
-"""The state of the page in the browser's address: example, keep, n1, method, knobs, q; short, and durable over restarts.
+"""The state of the page in the browser's address: example, k, n1, method, knobs, q; short, and durable over restarts.
 
-The page's own script adds `view`, which the server does not need.
+The lens adds what only it needs, such as `view`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def read(query: Mapping[str, str], offered: Sequence[Example]) -> Ask:
         if key not in settings:
             raise ValueError(f"The address names a setting {key!r}, which {ask.method} does not have.")
         knobs[key] = settings[key].parse(value)
-    ask = replace(ask, knobs=knobs, keep=number(query["keep"], "keep") if "keep" in query else KEEP)
+    ask = replace(ask, knobs=knobs, keep=number(query["k"], "k") if "k" in query else KEEP)
     return replace(ask, n1=number(query["n1"], "n1")) if "n1" in query else ask
 
 
@@ -44,7 +44,7 @@ def write(ask: Ask, k: int, n1: int | None, offered: Sequence[Example]) -> str:
     query: dict[str, Any] = {} if example is None else {"example": example.name}
     if example is None or ask.question != example.questions[0]:
         query["q"] = ask.question
-    query |= {"method": ask.method, "keep": k}
+    query |= {"method": ask.method, "k": k}
     if n1 is not None:
         query["n1"] = n1
     if ask.knobs:

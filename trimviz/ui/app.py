@@ -11,7 +11,7 @@ from trimviz.pruners import PRUNERS
 from trimviz.ui import api, events, parts, text
 from trimviz.ui.examples import Example, examples
 from trimviz.ui.lens import controls, lens
-from trimviz.ui.service import Service
+from trimviz.ui.service import Ask, Service
 from trimviz.ui.theme import css, theme
 
 TITLE = "TrimViz"
@@ -22,25 +22,27 @@ def build(service: Service) -> gr.Blocks:
     """The whole page around one model; `show` opens it."""
     offered = examples(drawn_first=service.bundled)
     first = offered[0]
+    done = service.recall(Ask(str(first.path), first.questions[0]))
+    shown = events.whole(done, service, offered) if done else ("", None, *map(text.waiting, ("Pruned answer", "Dense answer")), "")
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(1800, 86400)) as page:
-        epoch = gr.State(0)
+        epoch = gr.State(events.UNTOUCHED)
         gr.HTML(header(service), elem_id="head", apply_default_css=False)
         with gr.Tabs():
             with gr.Tab("Explore"):
                 with gr.Row(elem_id="stage"):
                     with gr.Column(elem_id="ask"):
                         picture = gr.Image(
-                            type="filepath", image_mode=None, format="png", sources=["upload", "clipboard", "webcam"], label="Picture",
-                            show_label=False, height=196, elem_id="picture", buttons=[], placeholder="Drop a picture here, or click",
+                            str(first.path), type="filepath", image_mode=None, format="png", sources=["upload", "clipboard", "webcam"], label="Picture",
+                            show_label=False, height=180, elem_id="picture", buttons=[], placeholder="Drop a picture here, or click",
                         )  # fmt: skip
                         question = gr.Textbox(
-                            label="Question", lines=1, max_lines=4, max_length=5000, elem_id="question", submit_btn=False
+                            first.questions[0], label="Question", lines=1, max_lines=4, max_length=5000, elem_id="question", submit_btn=False
                         )
                         suggestions = parts.picks(_asked(first), "suggestions", "Suggested questions")
                         with gr.Row(elem_id="go"):
                             run = gr.Button("Run", variant="primary", elem_id="run", scale=2)
                             stop = gr.Button("Stop", elem_id="stop", scale=1)
-                        state = gr.HTML("", elem_id="state", apply_default_css=False)
+                        state = gr.HTML(shown[0], elem_id="state", apply_default_css=False)
                     with gr.Column(elem_id="more"):
                         gr.HTML('<p class="label">Examples</p>', apply_default_css=False)
                         gallery = parts.picks(
@@ -48,12 +50,12 @@ def build(service: Service) -> gr.Blocks:
                         )
                         settings = parts.settings(service.methods())
                     with gr.Column(elem_id="see"):
-                        view = lens(elem_id="lens")
                         sliders = controls(elem_id="controls", lens_id="lens")
+                        view = lens(shown[1], elem_id="lens")
                     with gr.Column(elem_id="said"):
-                        pruned = gr.HTML(text.waiting("Pruned answer"), elem_id="pruned", apply_default_css=False)
-                        dense = gr.HTML(text.waiting("Dense answer"), elem_id="dense", apply_default_css=False)
-                        detail = parts.detail()
+                        pruned = gr.HTML(shown[2], elem_id="pruned", apply_default_css=False)
+                        dense = gr.HTML(shown[3], elem_id="dense", apply_default_css=False)
+                        detail = parts.detail(shown[4])
                         with gr.Accordion("Figure for a paper", open=False, elem_id="figure"):
                             kind = gr.Radio(["pdf", "svg", "png"], value="pdf", label="Format", elem_id="figure-kind")
                             width = gr.Dropdown(api.widths(), value=api.widths()[0], label="Width", elem_id="figure-width")
@@ -73,7 +75,7 @@ def build(service: Service) -> gr.Blocks:
             epoch, picture, question, suggestions, run, stop, state, gallery, settings, view, sliders, pruned, dense, detail,
             kind, width, export, files, methods, contest, table,
         )  # fmt: skip
-        events.wire(page, parts_of_page, service, offered)
+        events.wire(page, parts_of_page, service, offered, done is not None)
         api.expose(service)
     return page
 
@@ -100,11 +102,11 @@ def _asked(example: Example) -> list[dict[str, str]]:
 def header(service: Service) -> str:
     """Title, one sentence, and what the model is."""
     model = service.model
-    about = f"<b>{escape(service.name)}</b> · {escape(model.name)} · {service.device} · {service.dtype}"
+    about = f"<b>{escape(service.name)}</b>, {escape(model.name)} on {service.device}, {service.dtype}"
     if service.bundled:
-        about += (
-            " · the bundled model, a toy of the real architecture trained on drawn scenes: ask about colours, shapes, places, "
-            "numbers and printed words; photographs are beyond it"
+        about = (
+            f"<b>{escape(service.name)}</b>, the bundled model: a toy of the architecture of {escape(model.name)}, trained on drawn "
+            f"scenes alone, so photographs are beyond it · {service.device}, {service.dtype}"
         )
     note = f' · <i role="note">{escape(service.note)}</i>' if service.note else ""
-    return f'<h1>{TITLE}</h1><p>{LEDE}</p><p class="model">{about}{note}</p>'
+    return f'<div class="head"><h1>{TITLE}</h1><p>{LEDE}</p><p class="model">{about}{note}</p></div>'

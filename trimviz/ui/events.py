@@ -19,10 +19,11 @@ from trimviz.pruners import PRUNERS
 from trimviz.ui import address, text
 from trimviz.ui.examples import Example
 from trimviz.ui.lens import payload
-from trimviz.ui.service import FIRST, KEEP, Ask, Result, Service, Sight, Step
+from trimviz.ui.service import FIRST, KEEP, Ask, Result, Service, Sight, Step, key_of
 from trimviz.ui.spaces import gpu, meaning
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+UNTOUCHED = 0  # the epoch of a page on which nothing was asked yet
 SECONDS_A_TOKEN = 0.2  # of lent GPU time, generously
 SECONDS = 20  # for the picture, both prefills and the order table
 
@@ -84,8 +85,11 @@ def told(handler: Callable[..., Any]) -> Callable[..., Any]:
     return once
 
 
-def gather(picture: str | None, question: str | None, settings: Any, sliders: Any) -> Ask:
-    """What the controls say, checked, since anybody can post anything; ValueError for what makes no sense."""
+def gather(picture: str | None, question: str | None, settings: Any, sliders: Any, by_hand: bool = False) -> Ask:
+    """What the controls say, checked, since anybody can post anything; ValueError for what makes no sense.
+
+    by_hand: whether patches that were toggled replace the method.
+    """
     settings, sliders = settings or {}, sliders or {}
     if not isinstance(settings, dict) or not isinstance(sliders, dict):
         raise ValueError("The settings of the page did not arrive as expected; load the page again.")
@@ -96,7 +100,7 @@ def gather(picture: str | None, question: str | None, settings: Any, sliders: An
         own = knobs[name].default if name in knobs else None
         whole = isinstance(value, int | float) and not isinstance(value, bool)
         chosen[name] = type(own)(value) if whole and isinstance(own, int | float) and value == value else value
-    keep, n1, kept = sliders.get("k"), sliders.get("n1"), sliders.get("kept")
+    keep, n1, kept = sliders.get("k"), sliders.get("n1"), sliders.get("kept") if by_hand else None
     if kept is not None and not (isinstance(kept, list) and all(isinstance(token, int) for token in kept)):
         raise ValueError("The chosen patches did not arrive as numbers; load the page again.")
     return Ask(
@@ -128,18 +132,19 @@ class Runner:
             yield step
 
 
-def picture_of(sight: Sight, result: Result | None, question: str) -> dict[str, Any]:
-    """The value of the lens."""
+def picture_of(sight: Sight, result: Result | None, question: str, afresh: bool = False) -> dict[str, Any]:
+    """The value of the lens; `afresh` makes it forget patches that were toggled by hand."""
     told, explanation = (sight.run, None) if result is None else (result.comparison, result.explanation)
     value = payload(told, sight.table, explanation, question, sight.originals, default=sight.default)
     knobs = {name: setting for name, setting in sight.run.knobs.items() if name != FIRST}
     # Sliders move within one key: an answer that arrives during a drag must not pull them back.
-    value["key"] = hashlib.sha256(repr((value["panels"][0]["picture"], question, sight.run.method, knobs)).encode()).hexdigest()
+    about = (value["panels"][0]["picture"], question, sight.run.method, knobs, afresh)
+    value["key"] = hashlib.sha256(repr(about).encode()).hexdigest()
     return value
 
 
-def wire(page: gr.Blocks, on: Parts, service: Service, offered: Sequence[Example]) -> None:
-    """Connect the components of a page with a service."""
+def wire(page: gr.Blocks, on: Parts, service: Service, offered: Sequence[Example], ready: bool) -> None:
+    """Connect the components of a page with a service; `ready` where the page shows its first example from the start."""
     runner = Runner(service)
     shown = [on.state, on.view, on.pruned, on.dense, on.detail]
     skip = gr.skip()
@@ -148,39 +153,60 @@ def wire(page: gr.Blocks, on: Parts, service: Service, offered: Sequence[Example
         return service.bump(str(request.session_hash))
 
     def restore(request: gr.Request) -> Any:
-        """The address, as the page opens."""
+        """The address, as the page opens; without one, the page has its example from the start."""
+        if ready and not request.query_params:
+            return UNTOUCHED, *[skip] * 5
         try:
             ask = address.read(dict(request.query_params), offered)
         except ValueError as problem:
             gr.Warning(f"{problem} The first example is shown instead.")
             ask = address.read({}, offered)
         example = next(e for e in offered if str(e.path) == ask.picture)
-        sliders = skip if ask.keep == KEEP else {"k": ask.keep, "n1": ask.n1}
+        sliders = None if ask.keep == KEEP and ask.n1 is None else {"k": ask.keep, "n1": ask.n1}
         settings = {"method": ask.method, "knobs": dict(ask.knobs)}
         return begin(request), ask.picture, ask.question, settings, sliders, {"items": _labels(example), "picked": -1}
 
     @told
     def run(epoch: int, picture: str, question: str, settings: Any, sliders: Any, request: gr.Request) -> Iterator[Any]:
         """Pruned, then dense, then what differs."""
-        session = str(request.session_hash)
-        ask = gather(picture, question, settings, sliders)
+        toggled = isinstance(sliders, dict) and sliders.get("kept") is not None
+        yield from shown_steps(gather(picture, question, settings, sliders), str(request.session_hash), epoch, toggled)
+
+    def shown_steps(ask: Ask, session: str, epoch: int, afresh: bool = False) -> Iterator[Any]:
+        yield skip
         drawn = False
         for step in runner.follow(ask, session, epoch):
             if step.result is not None:
-                yield _whole(step.result, service, offered)
+                yield whole(step.result, service, offered, afresh)
                 return
             view = skip
             if step.view is not None and not drawn and ask.chosen is None:
-                drawn, view = True, picture_of(step.view, None, ask.question)
+                drawn, view = True, picture_of(step.view, None, ask.question, afresh)
             said = skip if step.pruned is None else text.streaming("Pruned answer", step.pruned, "")
             full = skip if step.dense is None else text.streaming("Dense answer", step.dense, "")
             yield _state(step.says + " …", service, ask.question), view, said, full, skip
 
     @told
     def again(epoch: int, picture: str, question: str, settings: Any, sliders: Any, request: gr.Request) -> Iterator[Any]:
-        """The same after a slider or a setting moved; nothing where nothing was asked yet."""
+        """The same after a setting moved; nothing where nothing was asked yet."""
+        yield skip
         if picture and question:
             yield from run(epoch, picture, question, settings, sliders, request)
+
+    @told
+    def arrive(epoch: int, picture: str, question: str, settings: Any, sliders: Any, request: gr.Request) -> Iterator[Any]:
+        """What the address asked for."""
+        yield skip  # a generator that yields nothing would empty the page
+        if epoch != UNTOUCHED:
+            yield from run(epoch, picture, question, settings, sliders, request)
+
+    @told
+    def moved(epoch: int, picture: str, question: str, settings: Any, sliders: Any, request: gr.Request) -> Iterator[Any]:
+        """The same after a slider moved or a patch was toggled."""
+        yield skip
+        if picture and question:
+            ask = gather(picture, question, settings, sliders, by_hand=True)
+            yield from shown_steps(ask, str(request.session_hash), epoch)
 
     def show_example(value: dict[str, Any]) -> Any:
         example = offered[value["picked"]]
@@ -194,11 +220,11 @@ def wire(page: gr.Blocks, on: Parts, service: Service, offered: Sequence[Example
         restore, None, [on.epoch, on.picture, on.question, on.settings, on.sliders, on.suggestions],
         concurrency_limit=None, **PRIVATE,
     )  # fmt: skip
-    opened.success(run, inputs, shown, **busy)
+    opened.success(arrive, inputs, shown, **busy)
 
     gr.on([on.run.click, on.question.submit], begin, None, on.epoch, **quick).success(run, inputs, shown, **busy)
-    for commit in (on.sliders.commit, on.settings.commit):
-        commit(begin, None, on.epoch, **quick).success(again, inputs, shown, **busy)
+    on.settings.commit(begin, None, on.epoch, **quick).success(again, inputs, shown, **busy)
+    on.sliders.commit(begin, None, on.epoch, **quick).success(moved, inputs, shown, **busy)
     picked = on.gallery.pick(show_example, on.gallery, [on.picture, on.question, on.suggestions], **quick)
     picked.success(begin, None, on.epoch, **quick).success(run, inputs, shown, **busy)
     suggested = on.suggestions.pick(lambda value: value["items"][value["picked"]]["label"], on.suggestions, on.question, **quick)
@@ -208,7 +234,7 @@ def wire(page: gr.Blocks, on: Parts, service: Service, offered: Sequence[Example
     @told
     def draw(picture: str, question: str, settings: Any, sliders: Any, kind: str, width: str) -> Any:
         """A figure with its snippet and its settings, as files."""
-        result = service.finish(gather(picture, question, settings, sliders))
+        result = service.finish(gather(picture, question, settings, sliders, by_hand=True))
         command = text.as_command(result, service.name, _where(result.ask, offered))
         return gr.Files(value=paper_figure([result.comparison], kind, width, command), visible=True)
 
@@ -255,8 +281,8 @@ def paper_figure(comparisons: Sequence[Comparison], kind: str, width: str, comma
     return [str(path) for path in figure(comparisons, folder / f"figure.{kind}", width=width, command=command)]
 
 
-def _whole(result: Result, service: Service, offered: Sequence[Example]) -> Any:
-    """A finished run on the page."""
+def whole(result: Result, service: Service, offered: Sequence[Example], afresh: bool = False) -> tuple[Any, ...]:
+    """A finished run on the page: state, lens, both answers, detail."""
     comparison = result.comparison
     ask, run = result.ask, comparison.pruned
     n1 = int(run.stages[0].kept.sum()) if len(run.stages) > 1 else None
@@ -268,11 +294,21 @@ def _whole(result: Result, service: Service, offered: Sequence[Example]) -> Any:
     )
     return (
         _state("", service, ask.question),
-        gr.skip() if ask.chosen is not None else picture_of(result.view, result, ask.question),  # the lens made that choice
+        # What was chosen by hand was chosen in the lens, which goes on showing the method beneath it.
+        gr.skip() if ask.chosen is not None else _lens_value(result, service, afresh),
         text.pruned_card(result),
         text.dense_card(result),
         detail,
     )
+
+
+def _lens_value(result: Result, service: Service, afresh: bool) -> dict[str, Any]:
+    key = ("lens", key_of(result.ask), afresh)
+    value = service.store.get(key)
+    if value is None:
+        value = picture_of(result.view, result, result.ask.question, afresh)
+        service.store.put(key, value)
+    return value
 
 
 def _where(ask: Ask, offered: Sequence[Example]) -> str:

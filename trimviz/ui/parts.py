@@ -54,9 +54,9 @@ def settings(reasons: Mapping[str, str], elem_id: str = "settings") -> gr.HTML:
     )
 
 
-def detail(elem_id: str = "detail") -> gr.HTML:
+def detail(value: str, elem_id: str = "detail") -> gr.HTML:
     """HTML whose `data-address` goes into the browser's address whenever the server sends a new value."""
-    return gr.HTML("", js_on_load=script("detail.js"), elem_id=elem_id, apply_default_css=False)
+    return gr.HTML(value, js_on_load=script("detail.js"), elem_id=elem_id, apply_default_css=False)
 
 
 def script(name: str) -> str:

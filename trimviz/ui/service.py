@@ -177,7 +177,9 @@ class Service:
         if look is None:
             opened = open_picture(path)
             with self.model.lock:
-                engine.warm_up(self.model)
+                if not self.model.warm:
+                    self.model.look([opened])  # a first call pays for what later ones find ready
+                    engine.warm_up(self.model)
                 look = self.model.look([opened])
             self.store.put(("look", picture), look)
         return look
@@ -235,6 +237,8 @@ class Service:
         self, prompt: Encoded, pruner: Pruner, budget: float, limit: int, stop: engine.Stop
     ) -> Generator[Step, None, Trace]:
         for partial in answer(self.model, prompt, pruner, budget, limit, stop):
+            if stop():
+                break
             yield Step("answering from the kept patches", prompt.n, pruned=partial.text)
             if partial.trace is not None:
                 return partial.trace
@@ -256,11 +260,11 @@ class Service:
 
     def recall(self, ask: Ask) -> Result | None:
         """The result of an earlier run that asked for the same, None where there is none."""
-        return self.store.get(_key(ask)) if ask.picture else None
+        return self.store.get(key_of(ask)) if ask.picture else None
 
     def remember(self, result: Result) -> None:
         """Keep a result for `recall`."""
-        self.store.put(_key(result.ask), result)
+        self.store.put(key_of(result.ask), result)
 
     def finish(self, ask: Ask, stop: engine.Stop = lambda: False) -> Result:
         """`run` to its end; `engine.Cancelled` where it was stopped."""
@@ -305,7 +309,8 @@ def _last(result: Result) -> Step:
     return Step("", comparison.n, comparison.pruned.answer.text, comparison.dense.answer.text, result.view, result)
 
 
-def _key(ask: Ask) -> Hashable:
+def key_of(ask: Ask) -> Hashable:
+    """What makes two requests the same."""
     return (
         "result", fingerprint(ask.picture), ask.question, ask.method, _plain(ask.knobs), str(ask.keep), ask.n1, ask.chosen, ask.limit,
     )  # fmt: skip
@@ -331,13 +336,15 @@ def fingerprint(path: str) -> str:
 
 
 def size_of(thing: Any, seen: set[int] | None = None) -> int:
-    """Bytes of the arrays, tensors and pictures inside a thing, each counted once; functions and models count nothing."""
+    """Bytes of the arrays, tensors, pictures and texts inside a thing, each counted once; functions and models count nothing."""
     seen = set() if seen is None else seen
     if id(thing) in seen:
         return 0
     seen.add(id(thing))
     if hasattr(thing, "nbytes"):
         return int(thing.nbytes)
+    if isinstance(thing, str | bytes):
+        return len(thing)
     if isinstance(thing, Image.Image):
         return thing.width * thing.height * len(thing.getbands())
     parts: Callable[[], Any]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import os
 from collections.abc import Callable
 from typing import Any
 
-ON_SPACES = "SPACE_ID" in os.environ
+LENT = importlib.util.find_spec("spaces") is not None  # GPUs are lent to one function at a time
+if LENT:
+    importlib.import_module("spaces")  # before anything touches CUDA
 
 # What ZeroGPU and CUDA say, and what it means for the person who waits.
 MEANINGS = (
@@ -25,7 +26,7 @@ MEANINGS = (
 
 def gpu(duration: Callable[..., int]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """`spaces.GPU(duration=...)`, or the function as it is where that package is not installed."""
-    if importlib.util.find_spec("spaces") is None:
+    if not LENT:
         return lambda function: function
     return importlib.import_module("spaces").GPU(duration=duration)
 

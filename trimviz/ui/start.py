@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import sys
+from collections.abc import Sequence
 from threading import Thread
 from typing import Annotated
 
 import typer
 
-from trimviz.models import MODELS, load
+from trimviz.models import MODELS, load, pick_device
 from trimviz.models.base import Model
-from trimviz.ui.examples import examples
+from trimviz.ui import spaces
+from trimviz.ui.examples import Example, examples
 from trimviz.ui.service import BUNDLED, Ask, Service
 
 HOST, PORT = "127.0.0.1", 7860
@@ -53,9 +54,12 @@ def launch(
 
     loaded, note = choose(model, device, dtype, quantize)
     service = Service(loaded, note)
-    page = build(service)
-    Thread(target=prepare, args=(service,), daemon=True).start()
-    show(page, host, port, share)
+    offered = examples(drawn_first=service.bundled)
+    if not spaces.LENT:  # a lent GPU is there only inside a visitor's own run
+        if service.bundled or service.device != "cpu":
+            prepare(service, offered[:1])  # so that the page opens with it
+        Thread(target=prepare, args=(service, offered), daemon=True).start()
+    show(build(service), host, port, share)
 
 
 def choose(model: str | None, device: str, dtype: str, quantize: str | None) -> tuple[Model, str]:
@@ -74,13 +78,11 @@ def choose(model: str | None, device: str, dtype: str, quantize: str | None) -> 
         return load(BUNDLED, device, dtype), f"{problem} The bundled model is shown instead."
 
 
-def prepare(service: Service) -> None:
-    """Run every example once, the first one first, so that nobody waits for it; the rest in the background."""
-    for example in examples(drawn_first=service.bundled):
+def prepare(service: Service, offered: Sequence[Example]) -> None:
+    """Run examples once, so that nobody waits for them."""
+    for example in offered:
         service.finish(Ask(str(example.path), example.questions[0]))
 
 
 def _has_cuda(device: str) -> bool:
-    from trimviz.models import pick_device
-
     return pick_device(device).startswith(("cuda", "split"))

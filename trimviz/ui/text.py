@@ -163,6 +163,8 @@ def _short(value: float) -> str:
 
 
 def _ms(seconds: float) -> str:
+    if not seconds:
+        return "–"
     return f"{1000 * seconds:.1f} ms" if seconds < 10 else f"{seconds:.1f} s"
 
 

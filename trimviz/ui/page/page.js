@@ -42,10 +42,10 @@
   });
 
   window.trimviz ??= {};
-  /** Write the state into the address; keys that the page does not set (the theme) stay. */
+  /** Write the state into the address; what the lens or others put there (view, theme) stays. */
   window.trimviz.address = (text) => {
     const next = params();
-    for (const key of ["example", "keep", "n1", "method", "knobs", "q"]) next.delete(key);
+    for (const key of ["example", "k", "n1", "method", "knobs", "q"]) next.delete(key);
     for (const [key, value] of new URLSearchParams(text)) next.set(key, value);
     const query = next.toString().replaceAll("%2C", ",").replaceAll("%3A", ":");
     window.history.replaceState(null, "", query ? `?${query}` : window.location.pathname);
