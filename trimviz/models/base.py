@@ -29,21 +29,29 @@ class Model(ABC):
     tokens: ClassVar[str]  # how many visual tokens, in words
     default_prompt: ClassVar[str] = "USER: {images}{question} ASSISTANT:"  # for a checkpoint without a chat template
     axes: ClassVar[int] = 1  # of RoPE positions
+    whole: ClassVar[tuple[str, ...]] = ("vision_tower", "multi_modal_projector", "lm_head")  # never quantized: small
     takes_video: ClassVar[bool] = False
+    image_token: ClassVar[str] = "<image>"  # placeholders, where a checkpoint names none
+    video_token: ClassVar[str] = "<video>"
     options: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # {setting of the family: choices, the default first}
 
     def __init__(self, repo: str, core: Any, processor: Any, revision: str = "", **settings: str) -> None:
-        for name, value in settings.items():
-            if value not in self.options.get(name, ()):
-                known = "; ".join(f"{key} is one of {', '.join(choices)}" for key, choices in self.options.items())
-                raise ValueError(f"{self.name} has no setting {name}={value!r}; {known or 'it has none at all'}.")
-        self.settings = {name: choices[0] for name, choices in self.options.items()} | settings
+        self.settings = self.choose(settings)
         self.repo = repo
         self.core = core.eval()
         self.processor = processor
         self.revision = revision
         self.lock = Lock()
         self.warm = False  # whether the layers have run once
+
+    @classmethod
+    def choose(cls, settings: Mapping[str, str]) -> dict[str, str]:
+        """All settings of the family; ValueError for one that it does not have."""
+        for name, value in settings.items():
+            if value not in cls.options.get(name, ()):
+                known = "; ".join(f"{key} is one of {', '.join(choices)}" for key, choices in cls.options.items())
+                raise ValueError(f"{cls.name} has no setting {name}={value!r}; {known or 'it has none at all'}.")
+        return {name: choices[0] for name, choices in cls.options.items()} | dict(settings)
 
     # --- the language model, for the engine -------------------------------------------------------------------
 

@@ -31,6 +31,7 @@ class LlavaNextVideo(LlavaNext):
     checkpoints: ClassVar[tuple[str, ...]] = ("llava-hf/LLaVA-NeXT-Video-7B-hf",)
     tokens: ClassVar[str] = "144 (12 x 12) a frame; pictures as LLaVA-NeXT"
     takes_video: ClassVar[bool] = True
+    provides: ClassVar[frozenset[str]] = LlavaNext.provides - {"tower"}  # pooled patches cannot be cut inside it
 
     def look(self, pictures: Sequence[Image.Image | Video]) -> Look:
         return self.watch(pictures) if self.moving(pictures) else super().look(pictures)

@@ -35,9 +35,11 @@ class Qwen2VL(Model):
         "<|im_start|>user\n<|vision_start|>{images}<|vision_end|>{question}<|im_end|>\n<|im_start|>assistant\n"
     )
     axes: ClassVar[int] = 3
+    whole: ClassVar[tuple[str, ...]] = ("visual", "lm_head")
     takes_video: ClassVar[bool] = True
     image_token: ClassVar[str] = "<|image_pad|>"
     video_token: ClassVar[str] = "<|video_pad|>"
+    placed_by: ClassVar[tuple[str, ...]] = ("image_grid_thw", "video_grid_thw")  # inputs that positions follow from
 
     @torch.inference_mode()
     def look(self, pictures: Sequence[Image.Image | Video]) -> Look:
@@ -89,8 +91,6 @@ class Qwen2VL(Model):
         kinds = (ids == config.image_token_id).int() + 2 * (ids == config.video_token_id).int()
         known = {name: look.inputs[name] for name in self.placed_by if name in look.inputs}
         return self.core.model.get_rope_index(ids[None], mm_token_type_ids=kinds[None], **known)[0][:, 0]
-
-    placed_by: ClassVar[tuple[str, ...]] = ("image_grid_thw", "video_grid_thw")
 
     def panels(self, pictures: Sequence[Image.Image | Video], pixels: Tensor, grids: list[list[int]]) -> list[Panel]:
         """One for each picture, and one for each pair of frames, which shows the first of the two."""

@@ -1,0 +1,191 @@
+"""Loading: every family from a folder in both published layouts of keys, and one sentence for each thing that can go wrong."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tiny_models import FAMILIES, QUESTION, picture
+
+import trimviz
+from trimviz import models
+from trimviz.compare import answer, finish
+
+OLDER = {  # key today -> key in older checkpoints
+    "llava": ((r"^model\.language_model\.", "language_model.model."), (r"^lm_head", "language_model.lm_head")),
+    "qwen": ((r"^model\.language_model\.", "model."), (r"^model\.visual", "visual")),
+}
+REST = ((r"^model\.(vision_tower|multi_modal_projector|image_newline)", r"\1"),)
+
+
+def older(family: str, key: str) -> str:
+    kind = "qwen" if family.startswith("qwen") else "llava"
+    for pattern, old in (*OLDER[kind], *(REST if kind == "llava" else ())):
+        if re.search(pattern, key):
+            return re.sub(pattern, old, key)
+    return key
+
+
+def write(family: str, folder, layout: str = "today"):
+    """A tiny checkpoint on disk, as a published one lies there."""
+    model = FAMILIES[family]()
+    parts = model.processor
+    model.core.config.save_pretrained(folder)
+    model.core.generation_config.save_pretrained(folder)
+    parts.tokenizer.save_pretrained(folder)
+    parts.image_processor.save_pretrained(folder)
+    (folder / "chat_template.jinja").write_text(parts.chat_template)
+    if getattr(parts, "video", None):
+        (folder / "video_preprocessor_config.json").write_text(json.dumps(parts.video))
+    weights = {key: p.contiguous() for key, p in model.core.state_dict().items()}
+    if layout == "older":
+        weights = {older(family, key): p for key, p in weights.items()}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    return model
+
+
+@pytest.mark.parametrize("layout", ["today", "older"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_checkpoint_in_either_layout_answers_as_the_model_did(tmp_path, family, layout):
+    model = write(family, tmp_path, layout)
+    keys = load_file(tmp_path / "model.safetensors").keys()
+    assert any(key != older(family, key) for key in model.core.state_dict()) and (
+        layout == "today" or not set(keys) >= set(model.core.state_dict())
+    )
+    again = trimviz.load(tmp_path, device="cpu", dtype="float32")
+    assert type(again) is type(model) and again.dtype == torch.float32
+    first, second = (finish(answer(m, m.encode(picture(), QUESTION), limit=4)) for m in (model, again))
+    assert torch.equal(first.logits, second.logits)
+    assert getattr(again.processor, "video", {}) == dict(getattr(model.processor, "video", {}))
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_half_precision_answers(tmp_path, family, dtype):
+    write(family, tmp_path)
+    model = trimviz.load(tmp_path, device="cpu", dtype=dtype)
+    assert model.dtype == getattr(torch, dtype)
+    result = trimviz.compare(model, picture(), QUESTION, "trimtokenator", keep=4, limit=3)
+    assert len(result.pruned.answer.ids) and len(result.pruned.kept) == 4
+    assert torch.tensor(result.pruned.answer.logprobs).isfinite().all()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write("llava", tmp_path)
+    return tmp_path
+
+
+def test_settings_of_a_family(tmp_path):
+    write("llava_next", tmp_path)
+    model = trimviz.load(tmp_path, device="cpu", newlines="keep", tiling="paper")
+    assert model.settings == {"newlines": "keep", "tiling": "paper"}
+    with pytest.raises(ValueError, match="newlines is one of drop, keep; tiling is one of native, paper"):
+        trimviz.load(tmp_path, device="cpu", newlines="maybe")
+
+
+def test_a_family_without_settings_says_so(folder):
+    with pytest.raises(ValueError, match="LLaVA-1.5 has no setting tiling='paper'; it has none at all"):
+        trimviz.load(folder, device="cpu", tiling="paper")
+
+
+def refused(sentence: str, *args, **options) -> None:
+    with pytest.raises(ValueError, match=sentence) as caught:
+        trimviz.load(*args, **options)
+    message = str(caught.value)
+    assert "\n" not in message and len(message) < 400, message
+
+
+@pytest.mark.parametrize("place", ["/nowhere/at/all", "/nowhere", "./nowhere", "~/nowhere", "some/deep/folder"])
+def test_a_missing_folder(place):
+    refused("There is no folder", place)
+
+
+@pytest.mark.parametrize("name", ["nobody/no-such-model", "nothing"])
+def test_an_unreachable_name(name):
+    refused("neither a folder here nor could it be fetched from the Hub", name)
+
+
+def test_a_folder_without_config(tmp_path):
+    refused("holds no config.json", tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"{ not json", b"", b"\xff\xfe\x00"])
+def test_a_broken_config(folder, content):
+    (folder / "config.json").write_bytes(content)
+    refused("not valid JSON", folder)
+
+
+def test_an_unsupported_family(folder):
+    (folder / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    refused("of the family 'bert'; supported are llava", folder)
+    (folder / "config.json").write_text(json.dumps({"model_type": "no-such-thing"}))
+    refused("not one that transformers knows", folder)
+
+
+def test_no_weights(folder):
+    (folder / "model.safetensors").unlink()
+    refused("The weights in .* cannot be read", folder)
+
+
+def test_damaged_weights(folder):
+    whole = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(whole[: len(whole) // 2])
+    refused("The weights in .* cannot be read", folder)
+
+
+def test_weights_that_are_not_all_there(folder):
+    weights = load_file(folder / "model.safetensors")
+    del weights["model.multi_modal_projector.linear_1.weight"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    refused("lacks 1 of its weights, such as model.multi_modal_projector.linear_1.weight", folder)
+
+
+@pytest.mark.parametrize("missing", ["tokenizer.json", "preprocessor_config.json"])
+def test_no_tokenizer_or_no_picture_processor(folder, missing):
+    (folder / missing).unlink()
+    for extra in ("tokenizer_config.json", "special_tokens_map.json"):
+        if missing == "tokenizer.json":
+            (folder / extra).unlink(missing_ok=True)
+    refused("lacks its tokenizer or its picture processor", folder)
+
+
+def test_too_little_memory(folder, monkeypatch):
+    monkeypatch.setattr(models, "_free", lambda device: 1000)
+    refused("needs .* GiB for its weights and cpu has", folder, device="cpu")
+
+
+@pytest.mark.parametrize("device", ["tpu", "cuda:99", "cpu:x", "gpu", ""])
+def test_a_bad_device(device):
+    refused("device|GPU", "tiny", device=device)
+
+
+def test_a_bad_dtype():
+    refused("Expected a dtype of auto, float32, bfloat16, float16; got 'int8'", "tiny", dtype="int8")
+
+
+def test_quantization(folder, monkeypatch):
+    refused("quantize to be 4bit or 8bit, got '2bit'", folder, quantize="2bit")
+    refused("needs a CUDA GPU and the package bitsandbytes", folder, quantize="4bit", device="cpu")
+    monkeypatch.setattr(models.importlib.util, "find_spec", lambda name: object())
+    for quantize, field in (("4bit", "load_in_4bit"), ("8bit", "load_in_8bit")):
+        for family in models.MODELS.values():
+            asked = models._quantization(quantize, torch.bfloat16, "cuda", family.whole)
+            assert getattr(asked, field) and asked.llm_int8_skip_modules == list(family.whole)
+            assert quantize == "8bit" or asked.bnb_4bit_compute_dtype == torch.bfloat16
+
+
+def test_a_model_in_pieces_equals_the_whole(folder):
+    """accelerate moves weights in for each layer; what the engine does between layers still has to fit."""
+    from accelerate import cpu_offload
+
+    model = trimviz.load(folder, device="cpu")
+    whole = trimviz.compare(model, picture(), QUESTION, "trimtokenator", keep=4, limit=3)
+    cpu_offload(model.core)
+    assert model.embed.weight.device.type == "meta" and model.device.type == "cpu"
+    split = trimviz.compare(model, picture(), QUESTION, "trimtokenator", keep=4, limit=3)
+    assert split.pruned.answer.ids == whole.pruned.answer.ids
+    assert (split.pruned.kept == whole.pruned.kept).all()
