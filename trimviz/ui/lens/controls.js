@@ -5,6 +5,7 @@ import { showState } from "./state.js";
  */
 
 const SETTLE = 350; // milliseconds after the last key
+const LEAST = { n1: 2, k: 1 }; // a first stage of "1" would be read as a share, the whole
 
 /**
  * @param {HTMLElement} element
@@ -33,7 +34,7 @@ export function mountControls(element, props, trigger, watch, id, lensId) {
     root.dataset.state = limits ? "ready" : "empty";
     if (!limits) return;
     if (!same) [now.n1, now.k] = [limits.n1, limits.k];
-    for (const input of root.querySelectorAll("input")) input.max = String(limits.n);
+    for (const input of root.querySelectorAll("input")) [input.min, input.max] = [String(LEAST[input.dataset.name]), String(limits.n)];
     $(".first").hidden = !limits.sizes;
     $(".paper").hidden = !limits.paper;
     apply();
@@ -70,7 +71,7 @@ export function mountControls(element, props, trigger, watch, id, lensId) {
   /** @param {string} name @param {number} value */
   function move(name, value) {
     if (!limits || !Number.isFinite(value)) return;
-    now[name] = Math.max(1, Math.min(limits.n, Math.round(value)));
+    now[name] = Math.max(LEAST[name], Math.min(limits.n, Math.round(value)));
     apply();
     later();
   }

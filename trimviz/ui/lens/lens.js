@@ -105,7 +105,9 @@ export function mountLens(element, props, watch, id) {
     choose();
     listViews();
     root.dataset.state = "ready";
+    const held = root.contains(document.activeElement) ? document.activeElement.getAttribute("aria-activedescendant") : null;
     build();
+    if (held) document.getElementById(held)?.closest("figure")?.focus({ preventScroll: true });
     window.dispatchEvent(new CustomEvent("trimviz:loaded", { detail: { id, same } }));
   }
 
@@ -141,7 +143,17 @@ export function mountLens(element, props, watch, id) {
     selection = data.table ? select(data.table, data.names, state.n1, state.k) : selectionOf(data.stages, data.n, data.run.k);
     state.n1 = selection.n1;
     if (state.step !== null) state.step = Math.min(state.step, selection.order.length);
-    curve = data.explanation && selection.order.length ? curveOf(data.explanation.similarity, selection.order, data.n) : null;
+    chooseCurve();
+  }
+
+  /** One value a pick: what a method without a table recorded itself, else the mean similarity to the picks before. */
+  function chooseCurve() {
+    const film = data.table ? undefined : Object.entries(data.stages[data.stages.length - 1]?.film ?? {})[0];
+    curve = null;
+    if (film && film[1].length === selection.order.length) curve = { name: film[0], values: film[1] };
+    else if (data.explanation && selection.order.length) {
+      curve = { name: "mean similarity to the set", values: curveOf(data.explanation.similarity, selection.order, data.n) };
+    }
   }
 
   function listViews() {
@@ -283,7 +295,7 @@ export function mountLens(element, props, watch, id) {
       return { values: told.closeness[state.word], range: told.range, map: data.colours.viridis, name, hint: "brighter = closer; one range for all words" };
     }
     const score = data.scores[view.index];
-    return { values: score.values, range: score.range, map: data.colours.viridis, name: score.name, hint: "brighter = higher" };
+    return { values: score.values, range: score.range, map: data.colours.viridis, name: score.name, hint: "brighter = " + escapeHtml(score.higher) };
   }
 
   function draw() {
@@ -376,12 +388,12 @@ export function mountLens(element, props, watch, id) {
     const ratio = Math.min(2, window.devicePixelRatio || 1);
     const width = Math.round(canvas.clientWidth * ratio);
     if (width && canvas.width !== width) [canvas.width, canvas.height] = [width, Math.round(46 * ratio)];
-    const { low, high } = paintCurve(canvas, curve, at, theme().curve, ratio);
+    const { low, high } = paintCurve(canvas, curve.values, at, theme().curve, ratio);
     $(".low").textContent = shown(low);
     $(".high").textContent = shown(high);
-    const now = curve[at - 1];
-    $(".axis").textContent = "mean similarity to the set" + (Number.isNaN(now) ? "" : ", pick " + at + ": " + shown(now));
-    canvas.setAttribute("aria-label", "Mean cosine similarity of each pick to those before, from " + shown(low) + " to " + shown(high));
+    const now = curve.values[at - 1];
+    $(".axis").textContent = curve.name + (Number.isNaN(now) ? "" : ", pick " + at + ": " + shown(now));
+    canvas.setAttribute("aria-label", curve.name + " at each pick, from " + shown(low) + " to " + shown(high));
   }
 
   function tellCount() {
@@ -466,7 +478,7 @@ export function mountLens(element, props, watch, id) {
     function ramp(map, low, high, label) {
       const one = document.createElement("span");
       one.className = "key";
-      one.innerHTML = "<span>" + label + '</span><span class="ramp"><span>' + low + "</span><canvas></canvas><span>" + high + "</span></span>";
+      one.innerHTML = '<span class="ramp"><span>' + low + "</span><canvas></canvas><span>" + high + "</span></span><span>" + label + "</span>";
       const bar = one.querySelector("canvas");
       [bar.width, bar.height] = [256, 1];
       const pen = bar.getContext("2d");
@@ -590,7 +602,7 @@ export function mountLens(element, props, watch, id) {
     const lines = ["Token " + token + (panel && data.panels.length > 1 ? " (" + panel.name + ")" : "") + ", " + spot(token)];
     for (const score of data.scores) {
       const rank = score.ranks[token];
-      lines.push(plain(score.name) + " " + shown(score.values[token]) + (rank ? ", rank " + rank + " of " + data.n : ""));
+      lines.push(score.name + " " + shown(score.values[token]) + (rank ? ", rank " + rank + " of " + data.n : ""));
     }
     if (state.word >= 0) lines.push("Distance to “" + data.explanation.words[state.word] + "” " + shown(-data.explanation.closeness[state.word][token]));
     lines.push(fate(token));
@@ -603,6 +615,8 @@ export function mountLens(element, props, watch, id) {
     return lines;
   }
 
+  const spoken = (token) => facts(token).map(plain).join(". ");
+
   function showTip(sheet) {
     const tip = $(".tip");
     const token = asked();
@@ -611,7 +625,7 @@ export function mountLens(element, props, watch, id) {
       return;
     }
     const [head, ...rest] = facts(token);
-    tip.innerHTML = "<b>" + escapeHtml(head) + "</b>" + rest.map(escapeHtml).join("<br>");
+    tip.innerHTML = "<b>" + escapeHtml(head) + "</b>" + rest.map(pretty).join("<br>");
     tip.hidden = false;
     const outer = root.getBoundingClientRect();
     const inner = sheet.canvas.getBoundingClientRect();
@@ -644,7 +658,7 @@ export function mountLens(element, props, watch, id) {
       sheet.cell.setAttribute("aria-colindex", String((here % panel.cols) + 1));
       sheet.cell.parentElement.setAttribute("aria-rowindex", String(Math.floor(here / panel.cols) + 1));
       sheet.cell.setAttribute("aria-selected", String(token === state.pin));
-      sheet.cell.textContent = token < 0 ? "no token" : facts(token).join(". ");
+      sheet.cell.textContent = token < 0 ? "no token" : spoken(token);
     }
   }
 
@@ -739,7 +753,7 @@ export function mountLens(element, props, watch, id) {
     const twin = sheets.find((one) => one.index === sheet?.index && (state.all ? one.view.id === sheet.view.id : true)) ?? sheets[0];
     if (focused) twin.figure.focus({ preventScroll: true });
     showTip(token >= 0 ? twin : null);
-    say(token < 0 ? "Let go." : "Pinned. " + facts(token).join(". "));
+    say(token < 0 ? "Let go." : "Pinned. " + spoken(token));
     remember();
   }
 
@@ -823,7 +837,7 @@ export function mountLens(element, props, watch, id) {
       "<span>Tokens " + page * PAGE + " to " + (Math.min(data.n, (page + 1) * PAGE) - 1) + " of " + data.n + "</span>" +
       '<button type="button" data-act="later"' + (page === pages - 1 ? " disabled" : "") + ">Next</button></div>" +
       "<table><thead><tr>" + heads.map((head) => '<th scope="col">' + head + "</th>").join("") + "</tr></thead><tbody>" +
-      rows.map((cells) => "<tr>" + cells.map((text) => "<td>" + escapeHtml(String(text)) + "</td>").join("") + "</tr>").join("") +
+      rows.map((cells) => "<tr>" + cells.map((text) => "<td>" + pretty(String(text)) + "</td>").join("") + "</tr>").join("") +
       "</tbody></table>"; // prettier-ignore
   }
 

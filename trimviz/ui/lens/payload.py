@@ -135,12 +135,18 @@ def _stage(stage: Stage) -> dict[str, Any]:
 def _scores(stages: Sequence[Stage]) -> list[dict[str, Any]]:
     """Every score once for each depth it was computed at."""
     found: dict[tuple[str, int], np.ndarray] = {}
+    meaning: dict[str, str] = {}
     for stage in stages:
+        meaning |= stage.higher
         for name, values in stage.scores.items():
             found[name, stage.depth] = values
     names = [name for name, _ in found]
     return [
-        {"name": name if names.count(name) == 1 else f"{name}, layer {depth}", "values": pack(values.astype(np.float32))}
+        {
+            "name": name if names.count(name) == 1 else f"{name}, layer {depth}",
+            "higher": meaning.get(name, "higher"),
+            "values": pack(values.astype(np.float32)),
+        }
         for (name, depth), values in found.items()
     ]
 

@@ -13,14 +13,19 @@ export function escapeHtml(text) {
  * @param {string} name
  */
 export function pretty(name) {
-  return escapeHtml(plain(name)).replace(/\^(\S+)/g, "<sup>$1</sup>");
+  return escapeHtml(greek(name)).replace(/\^([\w()]+)/g, "<sup>$1</sup>");
 }
 
 /**
- * A name as text.
+ * A name as text alone, for labels and for reading aloud.
  * @param {string} name
  */
 export function plain(name) {
+  return greek(name).replaceAll("^", " ");
+}
+
+/** @param {string} name */
+function greek(name) {
   return name.replace(/^[a-z]+/, (word) => GREEK[word] ?? word);
 }
 
