@@ -156,7 +156,8 @@ def test_text_is_at_least_seven_points_and_stays_on_the_page(three, preset, case
             box = text.get_window_extent()
             assert box.x0 >= -0.6 and box.x1 <= width + 0.6 and box.y0 >= -0.6 and box.y1 <= height + 0.6, text
     said = " ".join(text.get_text().replace("\N{NO-BREAK SPACE}", " ") for text in texts)
-    for word in ("k/N", "Question", "Dense", "Pruned", "random llava", "closer to the text", f"= {int(several[0].pruned.stages[0].kept.sum())}"):
+    n1 = int(several[0].pruned.stages[0].kept.sum())
+    for word in ("k/N", "Question", "Dense", "Pruned", "random llava", "closer to the text", f"= {n1}"):
         assert word in said, word
 
 
@@ -174,7 +175,8 @@ def test_pdf_embeds_its_fonts_and_each_photograph_once(three, tmp_path):
 
 def test_svg_stores_each_photograph_once_and_needs_no_font(three, tmp_path):
     svg = figure(three, tmp_path / "a.svg", panels=("input", "stages"))[0].read_text()
-    assert svg.count("<image ") == 1 and svg.count("<use xlink:href=\"#image") == 1 + sum(len(c.pruned.stages) for c in three)
+    shown = 1 + sum(len(c.pruned.stages) for c in three)
+    assert svg.count("<image ") == 1 and svg.count('<use xlink:href="#image') == shown
     assert "<text" not in svg and "<title>" in svg
     assert "<dc:date>" not in svg
 
@@ -189,7 +191,8 @@ def test_same_inputs_same_bytes(three, tmp_path, kind):
 
 def test_png_has_the_width_and_the_resolution_that_were_asked_for(three, tmp_path):
     for dpi in (300, 600):
-        with Image.open(figure(three[0], tmp_path / "a.png", width="cvpr-column", dpi=dpi, panels=("kept",))[0]) as shown:
+        out = figure(three[0], tmp_path / "a.png", width="cvpr-column", dpi=dpi, panels=("kept",))[0]
+        with Image.open(out) as shown:
             assert shown.width == round(3.25 * dpi) and shown.info["dpi"][0] == pytest.approx(dpi, abs=0.1)
 
 

@@ -24,7 +24,7 @@ NOW = (214, 40, 18)  # outline of the picks of the moment
 def order_movie(run: Run, path: str | Path, *, frames: int = 120, milliseconds: int = 90) -> Path:
     """Write the picks of a run as a GIF: everything veiled at first, each pick brought to light in its turn.
 
-    At most `frames` pictures are drawn, so long orders show several picks at a time; the last one stays for two seconds.
+    At most `frames` pictures are drawn, so long orders show several picks at a time; the last stays for two seconds.
     Raises ValueError for a run without an order, and for another suffix than .gif.
     """
     out = Path(path)

@@ -22,6 +22,7 @@ from matplotlib.textpath import text_to_path
 from matplotlib.transforms import Affine2D, Transform
 from PIL import Image
 
+INCH = 72.0  # points
 FAMILIES = ("DejaVu Sans",)  # comes with matplotlib, so a figure looks the same on every machine
 SMALL = 7.0  # points: nothing is smaller
 TITLE = 8.0
@@ -67,7 +68,7 @@ def drawable(text: str) -> str:
 def wrap(
     pieces: Iterable[Piece], width: float, most: int | None = None, size: float = SMALL, tail: Sequence[Piece] = ()
 ) -> list[list[Piece]]:
-    """Words in lines no wider than `width` points; past `most` lines the text is cut with `MORE`, and `tail` ends it anyway."""
+    """Words in lines no wider than `width` points; past `most` lines the text is cut with `MORE`; `tail` ends it."""
     words, after = _words(pieces, width, size), _words(tail, width, size)
     lines = _filled([*words, *after], width, size)
     while most is not None and len(lines) > most and words:
@@ -226,12 +227,12 @@ class Page:
         self.area([[(x, y), (x + w, y), (x + w, y + h), (x, y + h)]], color, **options)
 
     def photo(self, x: float, y: float, w: float, h: float, pixels: np.ndarray) -> None:
-        """A raster (rows, columns, 4) uint8, its last row on top; a file holds an array once, however often it is shown."""
+        """A raster (rows, columns, 4) uint8, its last row on top; vector files hold an array once."""
         self._add(_Photo(pixels, (x, y, w, h), self.transform))
 
 
 class _Photo(Artist):
-    """An image that vector files keep at its own pixels; rasters repeat pixels to enlarge and average them to shrink."""
+    """An image that vector files keep at its own pixels; a raster repeats or averages them."""
 
     def __init__(self, pixels: np.ndarray, box: tuple[float, float, float, float], transform: Transform) -> None:
         super().__init__()

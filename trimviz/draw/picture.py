@@ -25,13 +25,13 @@ def photo(panel: Panel, cell: int) -> np.ndarray:
 
 
 def grey(pixels: np.ndarray) -> np.ndarray:
-    """uint8 (height, width, 3): a picture in grey at half its contrast, to lie under colours without shifting them much."""
+    """uint8 (height, width, 3): a picture in grey at half its contrast, so that it hardly shifts colours laid on it."""
     level = np.asarray(Image.fromarray(pixels).convert("L"), dtype=float)
     return np.repeat((128 + (level - 128) / 2).round().astype(np.uint8)[..., None], 3, axis=2)
 
 
 def mask_picture(panel: Panel, stages: Sequence[Stage], upto: int | None = None, cell: int = 16) -> Image.Image:
-    """Who is kept after a stage: kept cells as they are and outlined, veiled what left, hatched what left at the first."""
+    """Who is kept after a stage: kept cells as they are, outlined; veiled what left, hatched what left at the first."""
     pixels = photo(panel, cell)
     state = states(panel, stages, upto)
     strength = np.zeros(state.shape)

@@ -51,7 +51,7 @@ def hatched(stage: int, count: int) -> bool:
 
 
 def groups(panel: Panel, owner: np.ndarray) -> list[np.ndarray]:
-    """One (rows, cols) bool mask for each output that several tokens (N0,) were merged into, where the panel shows it."""
+    """One (rows, cols) bool mask for each output that several tokens (N0,) were merged into, as far as shown here."""
     sizes = np.bincount(owner[owner >= 0])
     told = np.where(panel.token >= 0, owner[panel.token], -1)
     return [told == g for g in np.flatnonzero(sizes > 1) if (told == g).any()]
@@ -85,16 +85,16 @@ def outline(mask: np.ndarray) -> list[Loop]:
     loops = []
     while step:
         start = min(step)
-        loop, at, before = [], start, None
+        loop: Loop = []
+        before, at = start, start
         while True:
             choices = step[at]
             # Where two cells touch at a corner, turn right, so that each gets a loop of its own.
-            turn = len(choices) > 1 and before is not None
-            after = min(choices, key=lambda p: _left_turn(before, at, p)) if turn else choices[0]
+            after = min(choices, key=lambda p, a=before, b=at: _left_turn(a, b, p)) if len(choices) > 1 else choices[0]
             choices.remove(after)
             if not choices:
                 del step[at]
-            if before is None or _left_turn(before, at, after) != 0:
+            if not loop or _left_turn(before, at, after) != 0:
                 loop.append(at)
             before, at = at, after
             if at == start:

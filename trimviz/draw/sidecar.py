@@ -135,7 +135,7 @@ def _answer(answer: Answer) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Arrays as lists, with null for NaN and infinity; floats keep the digits that tell them apart in their own width."""
+    """Arrays as lists, with null for NaN and infinity; floats keep the digits that their own width can tell."""
     if isinstance(value, np.ndarray) and value.dtype.kind == "f":
         return [float(str(v)) if np.isfinite(v) else None for v in value]
     if isinstance(value, np.ndarray | np.generic):
