@@ -33,7 +33,7 @@ ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...] | None]] = {
     "trimviz/eye.py": ((*WINDOW, "matplotlib"), ("types", "tape", "models", "pruners")),
     "trimviz/engine.py": ((*WINDOW, "matplotlib"), ("types", "tape", "eye", "models", "pruners")),
     "trimviz/models/": ((*WINDOW, "matplotlib"), ("types", "tape", "eye", "pictures", "models")),
-    "trimviz/compare.py": ((*WINDOW, "matplotlib"), ("types", "pictures", "engine", "models", "pruners")),
+    "trimviz/compare.py": ((*WINDOW, "matplotlib"), ("types", "pictures", "video", "engine", "models", "pruners")),
     "trimviz/draw/": ((*MODEL_SIDE, *WINDOW), ("types", "draw")),
     "trimviz/tiny/": (WINDOW, None),
     "trimviz/bench/": (WINDOW, None),

@@ -60,7 +60,9 @@ def test_a_turned_video_is_upright(tmp_path):
     data = bytearray(path.read_bytes())
     matrix = data.index(b"tkhd") + 4 + 40  # in a version 0 track header
     assert struct.unpack(">9i", data[matrix : matrix + 36])[0] == 1 << 16
-    data[matrix : matrix + 36] = struct.pack(">9i", 0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)  # a quarter clockwise
+    data[matrix : matrix + 36] = struct.pack(
+        ">9i", 0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30
+    )  # a quarter clockwise
     path.write_bytes(data)
     frame = np.asarray(read_video(path, frames=1).frames[0])
     assert frame.shape == (64, 48, 3)

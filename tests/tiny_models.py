@@ -83,7 +83,12 @@ def shake(core: torch.nn.Module, seed: int, focus: float = 3.0) -> None:
 def clip() -> CLIPVisionConfig:
     """A random tower with a 6 x 6 grid."""
     return CLIPVisionConfig(
-        hidden_size=32, intermediate_size=64, num_hidden_layers=4, num_attention_heads=4, image_size=SIDE, patch_size=PATCH
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        image_size=SIDE,
+        patch_size=PATCH,
     )
 
 
@@ -120,7 +125,9 @@ def build(cls: type, config, seed: int, endless: bool = True):
 def llava(layers: int = 6, seed: int = 0) -> Model:
     """LLaVA with a 6 x 6 grid, grouped-query attention and a random tower."""
     words = tokenizer()
-    config = LlavaConfig(vision_config=clip(), text_config=llama(words, layers), image_token_index=4, image_seq_length=36)
+    config = LlavaConfig(
+        vision_config=clip(), text_config=llama(words, layers), image_token_index=4, image_seq_length=36
+    )
     core = build(LlavaForConditionalGeneration, config, seed, endless=False)
     images = CLIPImageProcessorPil(size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE})
     processor = LlavaProcessor(
@@ -132,7 +139,9 @@ def llava(layers: int = 6, seed: int = 0) -> Model:
 
 def anyres() -> LlavaNextImageProcessorPil:
     return LlavaNextImageProcessorPil(
-        size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE}, image_grid_pinpoints=deepcopy(PINPOINTS)
+        size={"shortest_edge": SIDE},
+        crop_size={"height": SIDE, "width": SIDE},
+        image_grid_pinpoints=deepcopy(PINPOINTS),
     )
 
 
@@ -222,7 +231,9 @@ FILMED = {name: FAMILIES[name] for name in ("llava_next_video", "qwen2_vl", "qwe
 def picture(width: int = 100, height: int = 84, seed: int = 0) -> Image.Image:
     """Coarse random colours."""
     rng = np.random.default_rng(seed)
-    return Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).resize((width, height), Image.Resampling.NEAREST)
+    return Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).resize(
+        (width, height), Image.Resampling.NEAREST
+    )
 
 
 def clip_of(frames: int = 5, width: int = 100, height: int = 84) -> Video:

@@ -19,12 +19,13 @@ from torch import Tensor
 
 from trimviz import engine
 from trimviz.models.base import Model
-from trimviz.pictures import open_picture
 from trimviz.pruners import DEFAULT, PRUNERS, OrderTable, Pruner
-from trimviz.types import Answer, Encoded, Run
+from trimviz.types import Answer, Encoded, Run, Video
+from trimviz.video import FRAMES, open_source
 
 LIMIT = 64  # answer tokens, unless told otherwise
-Pictures = str | Path | Image.Image | Sequence[str | Path | Image.Image]
+Picture = str | Path | Image.Image | Video
+Pictures = Picture | Sequence[Picture]
 OnText = Callable[[str, str], None]  # (which run, text so far)
 
 
@@ -176,23 +177,28 @@ def compare(
     keep: float | str = "11.1%",
     *,
     limit: int = LIMIT,
+    frames: int = FRAMES,
     on_text: OnText = lambda which, text: None,
     **knobs: Any,
 ) -> Comparison:
     """Answer one question about a picture dense and pruned.
 
     keep: visual tokens per decoder layer, mean over layers at their input, or a share such as "11.1%".
-    knobs: settings of the method, by name. on_text("dense" or the method's key, text so far) follows both answers.
+    knobs: settings of the method, by name. frames: how many to take of a video file.
+    on_text("dense" or the method's key, text so far) follows both answers.
     Raises ValueError, in one sentence, for bad input.
     """
     pruner = method if isinstance(method, Pruner) else pick(method, knobs)
-    return contest(model, ask(model, picture, question), [pruner], keep, limit=limit, on_text=on_text)[0]
+    return contest(model, ask(model, picture, question, frames), [pruner], keep, limit=limit, on_text=on_text)[0]
 
 
-def ask(model: Model, picture: Pictures, question: str) -> Encoded:
-    """Open pictures and encode a question about them; everything that methods share is computed here, once."""
-    several = [picture] if isinstance(picture, str | Path | Image.Image) else picture
-    pictures = [open_picture(p) for p in several]
+def ask(model: Model, picture: Pictures, question: str, frames: int = FRAMES) -> Encoded:
+    """Open pictures or videos and encode a question about them; everything that methods share is computed here, once.
+
+    frames: how many to take of a video file.
+    """
+    several = [picture] if isinstance(picture, str | Path | Image.Image | Video) else picture
+    pictures = [open_source(p, frames) for p in several]
     with model.lock:
         return model.encode(pictures, question)
 

@@ -17,16 +17,25 @@ FRAMES = 8  # unless told otherwise
 LONGEST = 3 * 3600  # seconds
 
 
-def is_video(source: object) -> bool:
+def is_video(source: str | Path) -> bool:
     """Whether this is the path of a video file, by its ending."""
-    return isinstance(source, str | Path) and Path(source).suffix.lower() in SUFFIXES
+    return Path(source).suffix.lower() in SUFFIXES
+
+
+def open_source(source: str | Path | Image.Image | Video, frames: int = FRAMES) -> Image.Image | Video:
+    """A picture or a video, from whatever holds one; ValueError as of `open_picture` and `read_video`."""
+    if isinstance(source, Video):
+        return source
+    if isinstance(source, Image.Image):
+        return open_picture(source)
+    return read_video(source, frames) if is_video(source) else open_picture(source)
 
 
 def read_video(source: str | Path, frames: int = FRAMES) -> Video:
     """`frames` frames of a video file, the first at its start, the others at equal steps of time.
 
-    A file with fewer frames gives all it has. Raises ValueError for a file that is missing, no video, cut off before its
-    first frame, or longer than three hours.
+    A file with fewer frames gives all it has. Raises ValueError for a file that is missing, no video, cut off before
+    its first frame, or longer than three hours.
     """
     name = Path(source).name
     if frames < 1:
@@ -39,7 +48,8 @@ def read_video(source: str | Path, frames: int = FRAMES) -> Video:
                 raise ValueError(f"{name} holds no pictures, only sound or text; give a video file.")
             duration = _duration(container)
             if duration > LONGEST:
-                raise ValueError(f"{name} is {duration / 3600:.1f} hours long; at most {LONGEST // 3600} are taken, so cut it.")
+                hours = f"{duration / 3600:.1f} hours long; at most {LONGEST // 3600} are taken"
+                raise ValueError(f"{name} is {hours}, so cut it.")
             taken = dict(_pick(container, [duration * i / frames for i in range(frames)]))
     except FFmpegError as error:
         raise ValueError(f"{name} is not a video that can be read ({error.strerror}); save it again as MP4.") from None
@@ -50,7 +60,10 @@ def read_video(source: str | Path, frames: int = FRAMES) -> Video:
 
 
 def frames_of(pictures: Sequence[str | Path | Image.Image], times: Sequence[float] | None = None) -> Video:
-    """A video from pictures in order, shown at `times` in seconds, by default one a second; ValueError for mixed sizes."""
+    """A video from pictures in order, shown at `times` in seconds, by default one a second.
+
+    Raises ValueError for no frame and for frames of several sizes.
+    """
     opened = tuple(open_picture(p) for p in pictures)
     if not opened:
         raise ValueError("Expected at least one frame, got none.")
@@ -64,7 +77,7 @@ def frames_of(pictures: Sequence[str | Path | Image.Image], times: Sequence[floa
 def _duration(container: av.container.InputContainer) -> float:
     """Seconds from the start to behind the last frame; where the file does not say, all of it is decoded to know."""
     stream = container.streams.video[0]
-    if stream.duration is not None:
+    if stream.duration is not None and stream.time_base is not None:
         return float(stream.duration * stream.time_base)
     if container.duration is not None:
         return container.duration / av.time_base
@@ -80,14 +93,14 @@ def _pick(container: av.container.InputContainer, targets: Sequence[float]) -> I
     """(seconds, picture) of the frame on screen at each target; a frame that serves two targets comes twice."""
     stream = container.streams.video[0]
     stream.thread_type = "AUTO"
-    start = float((stream.start_time or 0) * stream.time_base)
+    tick = float(stream.time_base or 1)
+    start = (stream.start_time or 0) * tick
     for target in targets:
-        container.seek(int((start + target) / stream.time_base), stream=stream)  # to the key frame before it
+        container.seek(int((start + target) / tick), stream=stream)  # to the key frame before it
         shown = None
         for frame in container.decode(stream):
             if shown is not None and (frame.time or 0.0) > start + target + 1e-6:
                 break
             shown = frame
         if shown is not None:
-            picture = shown.to_image()
-            yield (shown.time or 0.0) - start, picture.rotate(shown.rotation, expand=True) if shown.rotation else picture
+            yield (shown.time or 0.0) - start, shown.to_image().rotate(shown.rotation, expand=True)

@@ -63,7 +63,9 @@ def load(
         if "device_map" not in options:
             core = core.to(device)
     except torch.OutOfMemoryError:
-        raise ValueError(f"{repo} does not fit into the memory of {device}; try quantize='4bit' or a smaller model.") from None
+        raise ValueError(
+            f"{repo} does not fit into the memory of {device}; try quantize='4bit' or a smaller model."
+        ) from None
     except (OSError, SafetensorError) as error:
         raise ValueError(_unreachable(place, error)) from None
     if told["missing_keys"]:  # transformers would answer with random weights in their place
@@ -114,11 +116,15 @@ def _config(place: str | Path, revision: str | None):
             json.loads((folder / "config.json").read_text(encoding="utf-8"))
         return AutoConfig.from_pretrained(place, revision=revision)
     except (json.JSONDecodeError, UnicodeDecodeError):
-        raise ValueError(f"The config.json in {place} is not valid JSON; save or download the checkpoint again.") from None
+        raise ValueError(
+            f"The config.json in {place} is not valid JSON; save or download the checkpoint again."
+        ) from None
     except (OSError, HFValidationError) as error:
         raise ValueError(_unreachable(place, error)) from None
     except ValueError as error:
-        raise ValueError(f"The config of {place} is not one that transformers knows: {str(error).splitlines()[0]}") from None
+        raise ValueError(
+            f"The config of {place} is not one that transformers knows: {str(error).splitlines()[0]}"
+        ) from None
 
 
 def _unreachable(place: str | Path, error: Exception) -> str:
@@ -134,7 +140,9 @@ def _quantization(quantize: str, kind: torch.dtype, device: str, whole: Sequence
     if quantize not in ("4bit", "8bit"):
         raise ValueError(f"Expected quantize to be 4bit or 8bit, got {quantize!r}.")
     if importlib.util.find_spec("bitsandbytes") is None or not device.startswith(("cuda", "split")):
-        raise ValueError(f"quantize={quantize!r} needs a CUDA GPU and the package bitsandbytes; install it or leave it out.")
+        raise ValueError(
+            f"quantize={quantize!r} needs a CUDA GPU and the package bitsandbytes; install it or leave it out."
+        )
     if quantize == "4bit":
         return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_compute_dtype=kind, llm_int8_skip_modules=list(whole))
     return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=list(whole))

@@ -117,16 +117,20 @@ class Model(ABC):
     def look(self, pictures: Sequence[Image.Image | Video]) -> Look:
         """Pictures through processor, vision tower and projector, as the model itself does it."""
 
-    def moving(self, pictures: Sequence[Image.Image | Video]) -> bool:
-        """Whether these are videos; ValueError for none, for a mixture, and for a family that takes no video."""
-        videos = [isinstance(p, Video) for p in pictures]
-        if not videos:
+    def apart(self, given: Sequence[Image.Image | Video]) -> tuple[list[Image.Image], list[Video]]:
+        """Pictures or videos, one of the lists being empty.
+
+        Raises ValueError for nothing, for a mixture, and for videos that the family does not take.
+        """
+        pictures = [p for p in given if not isinstance(p, Video)]
+        videos = [p for p in given if isinstance(p, Video)]
+        if not given:
             raise ValueError("There is no picture to ask about; give at least one.")
-        if any(videos) and not self.takes_video:
+        if videos and not self.takes_video:
             raise ValueError(f"{self.name} looks at pictures, not at videos; give a picture or choose a video model.")
-        if any(videos) and not all(videos):
+        if videos and pictures:
             raise ValueError("Pictures and videos cannot be mixed in one question; ask about them separately.")
-        return videos[0]
+        return pictures, videos
 
     def prompt(self, look: Look, question: str) -> Encoded:
         """The prompt for one question about pictures that were looked at; ValueError for an unusable question."""

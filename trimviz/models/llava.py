@@ -29,7 +29,7 @@ class Llava(Model):
 
     @torch.inference_mode()
     def look(self, pictures: Sequence[Image.Image | Video]) -> Look:
-        self.moving(pictures)
+        pictures, _ = self.apart(pictures)
         start = self.clock()
         inputs = self.processor.image_processor(list(pictures), return_tensors="pt")
         pixels = inputs["pixel_values"].to(self.device, self.dtype)  # (B, 3, height, width)

@@ -61,7 +61,7 @@ class LlavaNext(Llava):
 
     @torch.inference_mode()
     def look(self, pictures: Sequence[Image.Image | Video]) -> Look:
-        self.moving(pictures)
+        pictures, _ = self.apart(pictures)
         start = self.clock()
         inputs = self.processor.image_processor(list(pictures), return_tensors="pt")
         sizes = inputs["image_sizes"]  # (B, 2): height, width

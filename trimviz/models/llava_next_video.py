@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -34,7 +34,8 @@ class LlavaNextVideo(LlavaNext):
     provides: ClassVar[frozenset[str]] = LlavaNext.provides - {"tower"}  # pooled patches cannot be cut inside it
 
     def look(self, pictures: Sequence[Image.Image | Video]) -> Look:
-        return self.watch(pictures) if self.moving(pictures) else super().look(pictures)
+        _, videos = self.apart(pictures)
+        return self.watch(videos) if videos else super().look(pictures)
 
     @torch.inference_mode()
     def watch(self, videos: Sequence[Video]) -> Look:
@@ -58,13 +59,9 @@ class LlavaNextVideo(LlavaNext):
             return avg_pool2d(squares, stride).flatten(2).transpose(1, 2).flatten(0, 1)
 
         tile = torch.arange(count, device=self.device).repeat_interleave(side**2)
-        vision = replace(seen, features=pooled.flatten(0, 1), tile=tile, tower=None)
-        for name in ("keys", "last_keys"):
-            keys = getattr(seen, name)
-            vision = replace(vision, **{name: None if keys is None else mean(keys).to(keys.dtype)})
-        for name in ("cls_attention", "last_attention"):
-            attention = getattr(seen, name)
-            vision = replace(vision, **{name: None if attention is None else mean(attention[:, None])[:, 0] * area})
+        told: dict[str, Any] = {name: mean(getattr(seen, name)) for name in ("keys", "last_keys")}
+        told |= {name: mean(getattr(seen, name)[:, None])[:, 0] * area for name in ("cls_attention", "last_attention")}
+        vision = replace(seen, features=pooled.flatten(0, 1), tile=tile, tower=None, **told)
         panels = []
         for f, frame in enumerate(frames):
             box = crop_box(frame.size, images)

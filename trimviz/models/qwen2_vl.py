@@ -43,15 +43,17 @@ class Qwen2VL(Model):
 
     @torch.inference_mode()
     def look(self, pictures: Sequence[Image.Image | Video]) -> Look:
-        moving = self.moving(pictures)
+        stills, videos = self.apart(pictures)
         start = self.clock()
-        images, core = self.processor.image_processor, self.core.model
-        inputs = self.frames(pictures) if moving else dict(images(list(pictures), return_tensors="pt"))
-        kind = "video" if moving else "image"
-        pixels = inputs["pixel_values_videos" if moving else "pixel_values"]
-        grid = inputs[f"{kind}_grid_thw"].to(self.device)
-        features = core.get_video_features if moving else core.get_image_features
-        out = features(pixels.to(self.device), grid, return_dict=True)
+        core = self.core.model
+        if videos:
+            inputs = self.frames(videos)
+            pixels, grid = inputs["pixel_values_videos"], inputs["video_grid_thw"].to(self.device)
+            out = core.get_video_features(pixels.to(self.device), grid, return_dict=True)
+        else:
+            inputs = dict(self.processor.image_processor(stills, return_tensors="pt"))
+            pixels, grid = inputs["pixel_values"], inputs["image_grid_thw"].to(self.device)
+            out = core.get_image_features(pixels.to(self.device), grid, return_dict=True)
         tokens = torch.cat(list(out.pooler_output))
         seconds = self.clock() - start
         merge = core.visual.spatial_merge_size
@@ -126,7 +128,10 @@ class Qwen25VL(Qwen2VL):
     def in_order(self, patches: Tensor, grid: Tensor) -> Tensor:
         tower = self.core.model.visual
         windows, _ = get_vision_window_index(
-            grid, spatial_merge_size=tower.spatial_merge_size, window_size=tower.window_size, patch_size=tower.patch_size
+            grid,
+            spatial_merge_size=tower.spatial_merge_size,
+            window_size=tower.window_size,
+            patch_size=tower.patch_size,
         )
         return patches[windows.argsort()]
 
@@ -135,7 +140,8 @@ def _size_of(settings: Mapping[str, Any]) -> dict[str, int]:
     """The bounds in pixels that a video processor's settings give, in the older words too."""
     given = dict(settings.get("size") or {})
     older = {"shortest_edge": settings.get("min_pixels"), "longest_edge": settings.get("max_pixels")}
-    return {edge: given.get(edge) or older[edge] for edge in older if given.get(edge) or older[edge]}
+    bounds = {edge: given.get(edge) or older[edge] for edge in older}
+    return {edge: int(bound) for edge, bound in bounds.items() if bound}
 
 
 def _name(pictures: Sequence[Image.Image | Video], b: int, i: int, step: int) -> str:
