@@ -5,9 +5,11 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 MOST_PIXELS = 60_000_000  # refused from the header, before anything is decoded
+WHITES = {"I": (255, 65535), "F": (1, 255, 65535)}  # what white may be; the least that holds the brightest pixel is
 LONGEST = 100  # times the short side: beyond that, resizing the short side makes a giant
 
 
@@ -26,7 +28,9 @@ def open_picture(source: str | Path | Image.Image) -> Image.Image:
             with Image.open(source) as picture:
                 return _upright(picture)
     except UnidentifiedImageError:
-        raise ValueError(f"{Path(source).name} is not a picture that can be read; give a PNG, JPEG or WebP file.") from None
+        raise ValueError(
+            f"{Path(source).name} is not a picture that can be read; give a PNG, JPEG or WebP file."
+        ) from None
     except Image.DecompressionBombError:
         raise ValueError(f"{Path(source).name} has more pixels than are safe to decode; make it smaller.") from None
     except (OSError, SyntaxError) as error:  # Pillow's words for truncated and damaged files
@@ -36,14 +40,16 @@ def open_picture(source: str | Path | Image.Image) -> Image.Image:
 def _upright(picture: Image.Image) -> Image.Image:
     width, height = picture.size
     if width * height > MOST_PIXELS:
-        raise ValueError(f"The picture has {width} x {height} pixels; at most {MOST_PIXELS:,} are taken, so make it smaller.")
+        raise ValueError(
+            f"The picture has {width} x {height} pixels; at most {MOST_PIXELS:,} are taken, so make it smaller."
+        )
     if max(width, height) > LONGEST * min(width, height):
         raise ValueError(f"The picture is {width} x {height} pixels, too thin to be cut into patches; crop it first.")
     picture = ImageOps.exif_transpose(picture)
-    if picture.mode.startswith("I") or picture.mode == "F":  # 16 bits a channel: Pillow would clip, not scale
-        low, high = picture.getextrema()
-        ceiling = 65535 if high > 255 else 255
-        return picture.convert("I").point(lambda level: level * (255 / ceiling)).convert("L").convert("RGB")
+    if picture.mode in WHITES or picture.mode.startswith("I;16"):  # Pillow would clip, not scale
+        levels = np.nan_to_num(np.asarray(picture, dtype=np.float64))
+        white = next((w for w in WHITES.get(picture.mode, (65535,)) if levels.max() <= w), levels.max())
+        return Image.fromarray((levels / white * 255).round().clip(0, 255).astype(np.uint8)).convert("RGB")
     if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
         white = Image.new("RGBA", picture.size, "white")
         return Image.alpha_composite(white, picture.convert("RGBA")).convert("RGB")
