@@ -23,7 +23,7 @@ test: .venv/test
 	$(BIN)/python -m pytest $(ARGS)
 
 .venv/test: $(PARTS) | .venv/torch
-	@$(PIP) --editable ".[app,mcp,dev]"
+	@$(PIP) --editable ".[app,dev]"
 	@touch .venv/test .venv/app
 
 .venv/app: $(PARTS) | .venv/torch
