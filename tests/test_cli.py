@@ -66,7 +66,9 @@ def test_files_let_anyone_recompute_the_selection(run, tmp_path):
 
 
 def test_several_methods_share_one_file(run, tmp_path):
-    code, out, _ = run("compare", "picture.png", QUESTION, "--method", "random", "--method", "uniform", "--keep", "25%", "--json", "-")
+    code, out, _ = run(
+        "compare", "picture.png", QUESTION, "--method", "random", "--method", "uniform", "--keep", "25%", "--json", "-"
+    )
     body = json.loads(out)
     assert code == 0 and [c["method"] for c in body["comparisons"]] == ["random", "uniform"]
     assert [c["k"] for c in body["comparisons"]] == [9, 9]

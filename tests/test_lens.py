@@ -60,7 +60,9 @@ def test_modules_pass_their_own_tests():
 
 
 @needs_node
-@pytest.mark.parametrize("knobs", [{}, {"stages": "swapped"}, {"stages": "diversity"}, {"align": "cos", "diversity": "l2"}], ids=str)
+@pytest.mark.parametrize(
+    "knobs", [{}, {"stages": "swapped"}, {"stages": "diversity"}, {"align": "cos", "diversity": "l2"}], ids=str
+)
 def test_every_slider_position_shows_what_the_model_used(knobs):
     comparison, table, explanation, prompt = told(**knobs)
     value = payload(comparison, table, explanation, QUESTION, [picture()])
@@ -87,7 +89,9 @@ def test_every_method_shows_the_set_of_its_run(method):
     pruner = pick(method, {})
     for budget in (25, 30):
         run = finish(answer(model, prompt, pruner, budget, limit=1)).run
-        value = payload(run, order_table(model, prompt, pruner), explain(model, look, prompt, pruner, run), QUESTION, [picture()])
+        value = payload(
+            run, order_table(model, prompt, pruner), explain(model, look, prompt, pruner, run), QUESTION, [picture()]
+        )
         (seen,) = drawn(value, [(value["run"]["n1"], value["run"]["k"])])
         assert seen["kept"] == run.kept.tolist()
         assert unpack(value["run"]["kept"]).tolist() == run.kept.tolist()
@@ -134,7 +138,9 @@ def test_norms_correlation_and_overlap_against_slow_computations():
     ranks = [np.argsort(np.argsort(values)) for values in (alpha, -explanation.norms)]
     assert explanation.correlation["alpha"] == pytest.approx(np.corrcoef(*ranks)[0, 1], abs=1e-6)
     model = llava()
-    other = engine.prefill(model, model.prompt(model.look([picture()]), UNRELATED), pick("trimtokenator", {"n1": 20}), 9)
+    other = engine.prefill(
+        model, model.prompt(model.look([picture()]), UNRELATED), pick("trimtokenator", {"n1": 20}), 9
+    )
     shared = set(np.flatnonzero(comparison.pruned.stages[0].kept)) & set(np.flatnonzero(other.stages[0].kept))
     assert explanation.overlap == pytest.approx(len(shared) / 20)
     np.testing.assert_array_equal(explanation.unrelated_scores["alpha"], other.stages[0].scores["alpha"])
@@ -186,12 +192,25 @@ def synthetic(side: int, seed: int = 0):
     scores = {"alpha": torch.randn(n, generator=rng).numpy()}
     order = np.full(n, -1)
     order[table.orders[-1][: n // 9]] = np.arange(n // 9)
-    stages = (Stage("first", 0, np.ones(n, bool), np.arange(n), None, scores), Stage("last", 0, kept, owner, order, scores))
+    stages = (
+        Stage("first", 0, np.ones(n, bool), np.arange(n), None, scores),
+        Stage("last", 0, kept, owner, order, scores),
+    )
     photo = Image.open(HERE.parent / "assets" / "examples" / "astronaut.jpg").convert("RGB")
     shown = photo.resize((14 * side, 14 * side))
     panel = Panel("image", shown, np.arange(n).reshape(side, side), np.ones((side, side), bool), (0, 0, *photo.size))
     run = Run(
-        "random", {}, n / 9, Answer((), "", np.zeros(0), True), stages, np.full(4, n), np.full(4, n), {}, 0.0, 0, (panel,)
+        "random",
+        {},
+        n / 9,
+        Answer((), "", np.zeros(0), True),
+        stages,
+        np.full(4, n),
+        np.full(4, n),
+        {},
+        0.0,
+        0,
+        (panel,),
     )
     words = tuple(f"word{i}" for i in range(12))
     distances = torch.rand(len(words), n, generator=rng).numpy()
@@ -212,7 +231,11 @@ def test_component_script_has_no_imports_and_no_name_twice():
     for names in (component.LENS, component.CONTROLS):
         text = component.script(names)
         assert "\nimport " not in text and "\nexport " not in text
-        tops = [line.split("(")[0].split("=")[0] for line in text.splitlines() if line.startswith(("function ", "const ", "async "))]
+        tops = [
+            line.split("(")[0].split("=")[0]
+            for line in text.splitlines()
+            if line.startswith(("function ", "const ", "async "))
+        ]
         assert len(tops) == len(set(tops))
     assert set(component.LENS) | set(component.CONTROLS) == {path.name for path in component.FOLDER.glob("*.js")}
 

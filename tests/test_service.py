@@ -219,7 +219,11 @@ def test_a_first_stage_that_is_no_size_is_refused(service: Service, ask: Ask, n1
 
 def test_knobs_are_checked(service: Service, ask: Ask) -> None:
     number = next((key, knob) for key, p in PRUNERS.items() for knob in p.knobs() if isinstance(knob.default, int | float) and not isinstance(knob.default, bool))  # fmt: skip
-    for knobs, method in (({number[1].name: float("nan")}, number[0]), ({"nonsense": 1}, ask.method), ({"positions": "up"}, ask.method)):
+    for knobs, method in (
+        ({number[1].name: float("nan")}, number[0]),
+        ({"nonsense": 1}, ask.method),
+        ({"positions": "up"}, ask.method),
+    ):
         with pytest.raises(ValueError, match="[Kk]nob"):
             service.finish(replace(ask, method=method, knobs=knobs))
 

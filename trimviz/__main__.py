@@ -36,8 +36,13 @@ Picture = Annotated[Path, typer.Argument(metavar="IMAGE", help="A picture: PNG, 
 Question = Annotated[str, typer.Argument(metavar="QUESTION", help="A question about it.")]
 ModelName = Annotated[str, typer.Option("--model", help="tiny (bundled), a Hub name, or a checkpoint's folder.")]
 Methods = Annotated[list[str], typer.Option("--method", help="A method's key, see `trimviz methods`; may be repeated.")]
-Keep = Annotated[str, typer.Option("--keep", help="Visual tokens per layer, mean over layers: a number, or a share such as 11.1%.")]
-N1 = Annotated[str | None, typer.Option("--n1", help="Size of the first stage, where there is one: a share such as 0.8, or a count.")]
+Keep = Annotated[
+    str, typer.Option("--keep", help="Visual tokens per layer, mean over layers: a number, or a share such as 11.1%.")
+]
+N1 = Annotated[
+    str | None,
+    typer.Option("--n1", help="Size of the first stage, where there is one: a share such as 0.8, or a count."),
+]
 Knobs = Annotated[list[str], typer.Option("--knob", help="NAME=VALUE: another setting of the method; may be repeated.")]
 Limit = Annotated[int, typer.Option("--limit", min=1, help="Most tokens of an answer.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps, or split over all GPUs.")]
@@ -56,8 +61,12 @@ def compare(
     n1: N1 = None,
     knob: Knobs = [],  # noqa: B006
     limit: Limit = 64,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the comparison to this file, - for the screen.")] = None,
-    npz: Annotated[Path | None, typer.Option("--npz", help="Write the tokens that the selection was made from.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the comparison to this file, - for the screen.")
+    ] = None,
+    npz: Annotated[
+        Path | None, typer.Option("--npz", help="Write the tokens that the selection was made from.")
+    ] = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
     quantize: Quantize = None,
@@ -98,7 +107,9 @@ def figure(
     n1: N1 = None,
     knob: Knobs = [],  # noqa: B006
     limit: Limit = 64,
-    panels: Annotated[str | None, typer.Option(help="Panels to show, separated by commas; all of them without it.")] = None,
+    panels: Annotated[
+        str | None, typer.Option(help="Panels to show, separated by commas; all of them without it.")
+    ] = None,
     width: Annotated[str, typer.Option(help="cvpr-column, cvpr-text, acl-column, acl-text, or inches.")] = "cvpr-text",
     dpi: Annotated[int, typer.Option(min=50, max=1200, help="Of a PNG.")] = 300,
     device: Device = "auto",
@@ -118,7 +129,9 @@ def figure(
 
 
 @cli.command()
-def methods(as_json: AsJson = False, markdown: Annotated[bool, typer.Option(help="Print the README's table.")] = False) -> None:
+def methods(
+    as_json: AsJson = False, markdown: Annotated[bool, typer.Option(help="Print the README's table.")] = False
+) -> None:
     """List the methods and their knobs."""
     from trimviz.pruners import PRUNERS
 
@@ -150,12 +163,20 @@ def methods(as_json: AsJson = False, markdown: Annotated[bool, typer.Option(help
 
 
 @cli.command()
-def models(as_json: AsJson = False, markdown: Annotated[bool, typer.Option(help="Print the README's table.")] = False) -> None:
+def models(
+    as_json: AsJson = False, markdown: Annotated[bool, typer.Option(help="Print the README's table.")] = False
+) -> None:
     """List the model families and checkpoints that they were written for."""
     from trimviz.models import MODELS
 
     rows = [
-        {"family": m.name, "model_type": key, "checkpoints": list(m.checkpoints), "tokens": m.tokens, "provides": sorted(m.provides)}
+        {
+            "family": m.name,
+            "model_type": key,
+            "checkpoints": list(m.checkpoints),
+            "tokens": m.tokens,
+            "provides": sorted(m.provides),
+        }
         for key, m in MODELS.items()
     ]
     if as_json:
@@ -174,7 +195,9 @@ def models(as_json: AsJson = False, markdown: Annotated[bool, typer.Option(help=
 
 @cli.command(name="app")
 def app_command(
-    model: Annotated[str | None, typer.Option(help="tiny, a Hub name or a folder; chosen by the device without it.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="tiny, a Hub name or a folder; chosen by the device without it.")
+    ] = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
     quantize: Quantize = None,
@@ -188,7 +211,9 @@ def app_command(
     launch(model=model, device=device, dtype=dtype, quantize=quantize, host=host, port=port, share=share)
 
 
-def _prepare(image: Path, question: str, model: str, device: str, dtype: str, quantize: str | None) -> tuple[Model, Encoded]:
+def _prepare(
+    image: Path, question: str, model: str, device: str, dtype: str, quantize: str | None
+) -> tuple[Model, Encoded]:
     from trimviz.compare import ask
     from trimviz.models import load
     from trimviz.pictures import open_picture
@@ -200,7 +225,14 @@ def _prepare(image: Path, question: str, model: str, device: str, dtype: str, qu
 
 
 def _contest(
-    model: Model, prompt: Encoded, keys: list[str], keep: str, n1: str | None, settings: list[str], limit: int, on_text: OnText
+    model: Model,
+    prompt: Encoded,
+    keys: list[str],
+    keep: str,
+    n1: str | None,
+    settings: list[str],
+    limit: int,
+    on_text: OnText,
 ) -> list[Comparison]:
     from trimviz.compare import contest
 

@@ -56,7 +56,9 @@ class _Flow:
     def start(cls, prompt: Encoded) -> _Flow:
         everything = torch.arange(prompt.n, device=prompt.embeds.device)
         newline = torch.full_like(prompt.ids, -1) if prompt.newline is None else prompt.newline
-        return cls(prompt.embeds[None], prompt.positions, prompt.visual, prompt.question, newline, everything, everything)
+        return cls(
+            prompt.embeds[None], prompt.positions, prompt.visual, prompt.question, newline, everything, everything
+        )
 
     def places(self) -> tuple[Tensor, Tensor]:
         """Where in the sequence the visual and the textual tokens stand; newline tokens are neither."""
@@ -349,7 +351,9 @@ def _record(flow: _Flow, cut: Cut, depth: int) -> None:
     scores = {name: spread(values.float(), np.nan) for name, values in cut.scores.items()}
     for name, kept in cut.stages:
         told = spread(kept, False)
-        flow.stages.append(Stage(name, depth, told, np.where(told, np.arange(len(told)), -1), scores=scores, higher=cut.higher))
+        flow.stages.append(
+            Stage(name, depth, told, np.where(told, np.arange(len(told)), -1), scores=scores, higher=cut.higher)
+        )
     final = spread(cut.owner, -1)
     rank = None if cut.order is None else np.where(final >= 0, cut.order.cpu().numpy()[final], -1)
     film = {name: values.cpu().numpy() for name, values in cut.film.items()}

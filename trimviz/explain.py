@@ -84,7 +84,9 @@ def _words(model: Model, prompt: Encoded, visual: Tensor) -> tuple[tuple[str, ..
     """The question's words and the distance (W, N) of every visual token to each."""
     text, bos = prompt.text, model.tokenizer.bos_token
     batch = model.tokenizer(text, return_offsets_mapping=True, add_special_tokens=not (bos and text.startswith(bos)))
-    shift = len(prompt.ids) - len(batch["input_ids"])  # here a placeholder stands once a picture, and before the question
+    shift = len(prompt.ids) - len(
+        batch["input_ids"]
+    )  # here a placeholder stands once a picture, and before the question
     places = prompt.question.nonzero()[:, 0]
     spans = [batch["offset_mapping"][place - shift] for place in places.tolist()]
     start = spans[0][0]

@@ -53,7 +53,8 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
         "alpha": scores.get("alpha"),
         "order": None if order is None else order.tolist(),
         "stages": [
-            {"name": stage.name, "depth": stage.depth, "kept": np.flatnonzero(stage.kept).tolist()} for stage in run.stages
+            {"name": stage.name, "depth": stage.depth, "kept": np.flatnonzero(stage.kept).tolist()}
+            for stage in run.stages
         ],
         "scores": scores,
         "dense": _answer(comparison.dense.answer),

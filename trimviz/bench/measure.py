@@ -30,7 +30,9 @@ class Timing:
         return min(self.seconds), max(self.seconds)
 
 
-def race(candidates: Mapping[str, Callable[[], object]], rounds: int, synchronize: Callable[[], object] = lambda: None) -> dict[str, Timing]:
+def race(
+    candidates: Mapping[str, Callable[[], object]], rounds: int, synchronize: Callable[[], object] = lambda: None
+) -> dict[str, Timing]:
     """Seconds of each candidate in each of `rounds`, after one round that is not counted."""
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
     for turn in tqdm(range(rounds + 1), desc="rounds", leave=False):
@@ -49,7 +51,10 @@ def machine(device: str) -> dict[str, str | int]:
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.is_file():
-        cpu = next((line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")), cpu)
+        cpu = next(
+            (line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")),
+            cpu,
+        )
     return {
         "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else cpu,
         "threads": torch.get_num_threads(),

@@ -19,12 +19,12 @@ from typing import Any
 from PIL import Image
 
 from trimviz import engine
+from trimviz.chosen import Chosen
 from trimviz.compare import LIMIT, Comparison, Trace, answer, budget_of, check, judge, misfit, order_table, pick
 from trimviz.explain import Explanation, explain
 from trimviz.models.base import Model
 from trimviz.pictures import open_picture
 from trimviz.pruners import PRUNERS, OrderTable, Pruner
-from trimviz.chosen import Chosen
 from trimviz.select import share
 from trimviz.tiny.questions import unknown_words
 from trimviz.types import Encoded, Look, Run
@@ -244,7 +244,9 @@ class Service:
                 return partial.trace
         raise engine.Cancelled
 
-    def _dense(self, ask: Ask, prompt: Encoded, stop: engine.Stop, said: str, view: Sight) -> Generator[Step, None, Trace]:
+    def _dense(
+        self, ask: Ask, prompt: Encoded, stop: engine.Stop, said: str, view: Sight
+    ) -> Generator[Step, None, Trace]:
         key = ("dense", fingerprint(ask.picture), ask.question, ask.limit)
         trace: Trace | None = self.store.get(key)
         if trace is not None:

@@ -20,11 +20,16 @@ HOST, PORT = "127.0.0.1", 7860
 
 def main(
     model: Annotated[
-        str | None, typer.Option(envvar="TRIMVIZ_MODEL", help="tiny, a Hub name or a folder; chosen by the device without it.")
+        str | None,
+        typer.Option(envvar="TRIMVIZ_MODEL", help="tiny, a Hub name or a folder; chosen by the device without it."),
     ] = None,
-    device: Annotated[str, typer.Option(envvar="TRIMVIZ_DEVICE", help="auto, cpu, cuda, cuda:1, mps, or split over all GPUs.")] = "auto",
+    device: Annotated[
+        str, typer.Option(envvar="TRIMVIZ_DEVICE", help="auto, cpu, cuda, cuda:1, mps, or split over all GPUs.")
+    ] = "auto",
     dtype: Annotated[str, typer.Option(envvar="TRIMVIZ_DTYPE", help="auto, float32, bfloat16 or float16.")] = "auto",
-    quantize: Annotated[str | None, typer.Option(envvar="TRIMVIZ_QUANTIZE", help="4bit or 8bit (CUDA and bitsandbytes).")] = None,
+    quantize: Annotated[
+        str | None, typer.Option(envvar="TRIMVIZ_QUANTIZE", help="4bit or 8bit (CUDA and bitsandbytes).")
+    ] = None,
     host: Annotated[str, typer.Option(envvar="GRADIO_SERVER_NAME", help="Address to listen on.")] = HOST,
     port: Annotated[int, typer.Option(envvar="GRADIO_SERVER_PORT", min=1, max=65535, help="Port to listen on.")] = PORT,
     share: Annotated[bool, typer.Option(envvar="TRIMVIZ_SHARE", help="Open a public tunnel through Gradio.")] = False,
@@ -50,7 +55,10 @@ def launch(
 
     Raises ValueError, in one sentence, for a model that was asked for and cannot be loaded.
     """
-    from trimviz.ui.app import build, show  # gradio takes seconds to import: not before the options are known to be good
+    from trimviz.ui.app import (
+        build,
+        show,
+    )  # gradio takes seconds to import: not before the options are known to be good
 
     loaded, note = choose(model, device, dtype, quantize)
     service = Service(loaded, note)

@@ -16,10 +16,16 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from trimviz.compare import Comparison, Divergence, overlap
 from trimviz.types import Panel, Run
-from trimviz.ui.service import FIRST, Ask, Result
+from trimviz.ui.service import FIRST, Result
 
 THUMB = 168  # pixels, long side of a mask in the table of methods
-PARTS = {"vision": "vision", "select": "select", "prefill": "prefill", "first token": "first token", "decode": "per token after"}
+PARTS = {
+    "vision": "vision",
+    "select": "select",
+    "prefill": "prefill",
+    "first token": "first token",
+    "decode": "per token after",
+}
 
 
 def card(title: str, note: str, body: str, about: str = "", kind: str = "") -> str:
@@ -104,7 +110,12 @@ def cost(comparison: Comparison) -> str:
     dense, pruned = comparison.dense, comparison.pruned
     rows = [
         ("Prefill", "FLOPs", [f"{_short(run.flops)}" for run in (pruned, dense)], _ratio(dense.flops, pruned.flops)),
-        ("KV cache", "", [f"{run.kv_bytes / 1e6:.2f} MB" for run in (pruned, dense)], _ratio(dense.kv_bytes, pruned.kv_bytes)),
+        (
+            "KV cache",
+            "",
+            [f"{run.kv_bytes / 1e6:.2f} MB" for run in (pruned, dense)],
+            _ratio(dense.kv_bytes, pruned.kv_bytes),
+        ),
     ]
     computed = "".join(
         f"<tr><th>{name} {unit}</th>{''.join(f'<td>{v}</td>' for v in values)}<td>{ratio}</td></tr>"
@@ -120,7 +131,7 @@ def cost(comparison: Comparison) -> str:
     return (
         '<details class="fold cost" open><summary>Cost</summary>'
         f"{staircase(pruned, dense)}"
-        '<table><thead><tr><th></th><th>pruned</th><th>dense</th><th></th></tr></thead>'
+        "<table><thead><tr><th></th><th>pruned</th><th>dense</th><th></th></tr></thead>"
         f'<tbody><tr class="group"><th colspan="4"><i>computed</i></th></tr>{computed}'
         f'<tr class="group"><th colspan="4"><i>measured on {escape(comparison.device)}, {escape(comparison.dtype)}</i></th></tr>'
         f"{measured}</tbody></table>"

@@ -17,7 +17,18 @@ from trimviz.ui.lens.payload import payload
 
 FOLDER = Path(__file__).parent
 SHARED = ("codec.js", "state.js")
-LENS = (*SHARED, "table.js", "geometry.js", "colour.js", "facts.js", "diff.js", "looks.js", "paint.js", "text.js", "lens.js")
+LENS = (
+    *SHARED,
+    "table.js",
+    "geometry.js",
+    "colour.js",
+    "facts.js",
+    "diff.js",
+    "looks.js",
+    "paint.js",
+    "text.js",
+    "lens.js",
+)
 CONTROLS = (*SHARED, "controls.js")
 IMPORT = re.compile(r"^import\b[^;]*;\n", re.MULTILINE)
 

@@ -69,7 +69,9 @@ def payload(
         "answers": _answers(comparison) if isinstance(comparison, Comparison) else None,
         "colours": {name: _colours(name) for name in COLOURS},
     }
-    seen = "".join(panel["picture"] for panel in value["panels"]) + question + run.method + repr(sorted(run.knobs.items()))
+    seen = (
+        "".join(panel["picture"] for panel in value["panels"]) + question + run.method + repr(sorted(run.knobs.items()))
+    )
     value["key"] = hashlib.sha256(seen.encode()).hexdigest()[:16]
     return value
 
@@ -91,7 +93,9 @@ def unpack(packed: Mapping[str, Any]) -> np.ndarray:
 
 def _panels(panels: Sequence[Panel], originals: Sequence[Image.Image]) -> list[dict[str, Any]]:
     """Panels with the number of their original: one each, or one for all, else none."""
-    source = list(range(len(panels))) if len(originals) == len(panels) else [0 if len(originals) == 1 else -1] * len(panels)
+    source = (
+        list(range(len(panels))) if len(originals) == len(panels) else [0 if len(originals) == 1 else -1] * len(panels)
+    )
     longest = max(128, LONGEST_PANEL // math.isqrt(len(panels)))
     return [
         {
@@ -182,7 +186,11 @@ def _scaled(values: np.ndarray) -> dict[str, Any]:
     levels = 65535 if values.size <= FINE_WORDS else 255
     low, high = float(values.min()), float(values.max())
     step = (high - low) / levels or 1.0
-    return {"low": low, "step": step, "steps": pack(((values - low) / step).round().astype(np.uint16 if levels > 255 else np.uint8))}
+    return {
+        "low": low,
+        "step": step,
+        "steps": pack(((values - low) / step).round().astype(np.uint16 if levels > 255 else np.uint8)),
+    }
 
 
 def _similarity(told: Similarity) -> dict[str, Any]:
@@ -200,7 +208,11 @@ def _answers(comparison: Comparison) -> dict[str, Any]:
         "diff": [list(part) for part in comparison.diff],
         "divergence": None
         if parted is None
-        else {"word": parted.word, "dense": [list(w) for w in parted.dense], "pruned": [list(w) for w in parted.pruned]},
+        else {
+            "word": parted.word,
+            "dense": [list(w) for w in parted.dense],
+            "pruned": [list(w) for w in parted.pruned],
+        },
     }
 
 
