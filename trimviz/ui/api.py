@@ -12,6 +12,7 @@ from trimviz.compare import overlap, pick
 from trimviz.draw.figure import FORMATS, WIDTHS
 from trimviz.pruners import PRUNERS
 from trimviz.ui.events import Runner, contested, gather, paper_figure, told
+from trimviz.ui.parts import picture
 from trimviz.ui.service import KEEP, Ask, Result, Service
 
 
@@ -130,7 +131,7 @@ def expose(service: Service) -> None:
         return paper_figure([result.comparison], format, width)[0]
 
     with gr.Row(visible=False):
-        image = gr.Image(type="filepath", image_mode=None, format="png", label="image")
+        image = picture(label="image")
         question = gr.Textbox(label="question")
         method = gr.Dropdown(list(PRUNERS), value=next(iter(PRUNERS)), label="method")
         methods = gr.Textbox("", label="methods")

@@ -31,8 +31,8 @@ def build(service: Service) -> gr.Blocks:
             with gr.Tab("Explore"):
                 with gr.Row(elem_id="stage"):
                     with gr.Column(elem_id="ask"):
-                        picture = gr.Image(
-                            str(first.path), type="filepath", image_mode=None, format="png", sources=["upload", "clipboard", "webcam"], label="Picture",
+                        picture = parts.picture(
+                            str(first.path), sources=["upload", "clipboard", "webcam"], label="Picture",
                             show_label=False, height=180, elem_id="picture", buttons=[], placeholder="Drop a picture here, or click",
                         )  # fmt: skip
                         question = gr.Textbox(

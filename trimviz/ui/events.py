@@ -59,7 +59,9 @@ def told(handler: Callable[..., Any]) -> Callable[..., Any]:
     """The one place where an error becomes a sentence on the page: ValueError, and what a lent GPU may say."""
 
     def sentence(error: Exception) -> gr.Error:
-        said = str(error) if isinstance(error, ValueError) else meaning(error)
+        said = meaning(error)
+        if isinstance(error, ValueError) and not isinstance(error, gr.Error):  # gradio's own derives from it
+            said = str(error)
         if said is None:
             raise error
         return gr.Error(said, title="That did not work", print_exception=False)

@@ -14,6 +14,17 @@ from trimviz.ui.service import FIRST
 PAGE = Path(__file__).parent / "page"
 
 
+def picture(value: str | None = None, **options: Any) -> gr.Image:
+    """A picture as the path of the file that a person gave, whatever is in it.
+
+    The component itself would open the file and fail without words where it is no picture; here nobody opens it before
+    `open_picture` does, which bounds its size and says what is wrong.
+    """
+    image = gr.Image(value, type="filepath", image_mode=None, format="png", **options)
+    image.preprocess = lambda payload: None if payload is None else payload.path  # type: ignore[method-assign]
+    return image
+
+
 def picks(items: Sequence[Mapping[str, str]], elem_id: str, label: str) -> gr.HTML:
     """A row of buttons, each {"label"} or {"label", "image": URL}.
 
