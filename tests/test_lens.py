@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -20,6 +21,7 @@ from trimviz.pruners import PRUNERS, OrderTable
 from trimviz.select import cosine, repmax_table
 from trimviz.types import Answer, Panel, Run, Stage
 from trimviz.ui import lens as component
+from trimviz.ui.lens.export import export
 from trimviz.ui.lens.payload import pack, payload, unpack
 
 HERE = Path(__file__).parent
@@ -67,7 +69,7 @@ def test_every_slider_position_shows_what_the_model_used(knobs):
     comparison, table, explanation, prompt = told(**knobs)
     value = payload(comparison, table, explanation, QUESTION, [picture()])
     model, n = llava(), prompt.n
-    pairs = [(n1, k) for n1 in range(2, n + 1) for k in {1, 2, max(1, n1 // 2), n1, min(n, n1 + 5), n}]
+    pairs = [(n1, k) for n1 in range(2, n + 1) for k in {1, n1 // 2, min(n, n1 + 5)}]
     for (n1, k), seen in zip(pairs, drawn(value, pairs), strict=True):
         pruner = pick("trimtokenator", knobs | {"n1": n1})
         stages = engine.prefill(model, prompt, pruner, k).stages
@@ -238,6 +240,13 @@ def test_component_script_has_no_imports_and_no_name_twice():
         ]
         assert len(tops) == len(set(tops))
     assert set(component.LENS) | set(component.CONTROLS) == {path.name for path in component.FOLDER.glob("*.js")}
+
+
+def test_export_is_one_file_that_asks_for_nothing():
+    comparison, table, explanation, _ = told()
+    text = export(payload(comparison, table, explanation, "</script><b>?", [picture()]), "A <title>")
+    assert "A &lt;title&gt;" in text and text.count("</script>") == 2
+    assert not re.search(r"(src|href)\s*=|url\(|https?://|\bfetch\(|@import", text.replace("image.src = source", ""))
 
 
 def test_templates_hold_nothing_that_gradio_would_fill_in():

@@ -62,6 +62,14 @@ test("without a table the stages of the run are told, in order of leaving", () =
   assert.deepEqual([...selectionOf([], 2, 2).left], [-1, -1]);
 });
 
+test("a stage that others add to does not say that its rest has left", () => {
+  const stages = [
+    { name: "chosen first", kept: Uint8Array.of(1, 0, 0), owner: Int16Array.of(0, -1, -1), order: null },
+    { name: "all chosen", kept: Uint8Array.of(1, 1, 0), owner: Int16Array.of(0, 1, -1), order: null },
+  ];
+  assert.deepEqual([...selectionOf(stages, 3, 2).left], [-1, -1, 0]);
+});
+
 test("patches turned over by hand change the set and nothing else", () => {
   const seen = select(openTable(raw), NAMES, 4, 2);
   assert.deepEqual(keptTokens(seen), [1, 3]);

@@ -48,7 +48,7 @@ export function maskLook(selection, upto, { veil, flips, step }) {
   const words = steps.map((_, stage) => rgba(...veil, Math.round(255 * veilOf(stage, steps.length))));
   const merged = last && owner ? groupsOf(owner) : null;
   for (let token = 0; token < left.length; token++) {
-    let stage = left[token] > upto ? -1 : left[token];
+    let stage = steps[upto].kept[token] ? -1 : left[token] >= 0 && left[token] < upto ? left[token] : upto;
     if (last && flips.has(token)) stage = stage < 0 ? upto : -1;
     else if (last && step !== null && stage < 0 && pick[token] >= step) stage = upto;
     if (stage < 0) {

@@ -78,10 +78,13 @@ export function selectionOf(stages, n, k) {
   const left = new Int8Array(n).fill(-1);
   const pick = new Int32Array(n).fill(-1);
   const steps = stages.map(({ name, kept }) => ({ name, kept, count: kept.reduce((sum, one) => sum + one, 0) }));
-  stages.forEach(({ kept }, index) => {
-    for (let token = 0; token < n; token++) if (!kept[token] && left[token] < 0) left[token] = index;
-  });
   const last = stages[stages.length - 1];
+  stages.forEach(({ kept }, index) => {
+    for (let token = 0; token < n; token++) {
+      // A stage need not hold the later ones: some methods add to what an earlier step chose.
+      if (!last.kept[token] && !kept[token] && left[token] < 0) left[token] = index;
+    }
+  });
   let order = [];
   if (last && last.order) {
     for (let token = 0; token < n; token++) if (last.order[token] >= 0) pick[token] = last.order[token];
