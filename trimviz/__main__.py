@@ -135,7 +135,7 @@ def methods(
     """List the methods and their knobs."""
     from trimviz.pruners import PRUNERS
 
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "key": p.key,
             "name": p.name,
@@ -169,7 +169,7 @@ def models(
     """List the model families and checkpoints that they were written for."""
     from trimviz.models import MODELS
 
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "family": m.name,
             "model_type": key,

@@ -17,7 +17,7 @@ from trimviz import engine
 from trimviz.models.base import Model
 from trimviz.pruners import Pruner
 from trimviz.select import cosine, unit
-from trimviz.types import Encoded, Look, Run
+from trimviz.types import Encoded, Look, Run, Stage
 
 UNRELATED = "How long does it take to boil an egg?"
 WHOLE = 1024  # up to this many tokens all similarities are sent, above it factors of them
@@ -63,7 +63,7 @@ def explain(
         norms = visual.norm(dim=1)
         words, distances = _words(model, prompt, visual)
         similarity = _similarity(visual)
-        stages = ()
+        stages: tuple[Stage, ...] = ()
         if run.stages:
             stages = engine.prefill(model, model.prompt(look, unrelated), pruner, run.budget).stages
     scores = run.stages[0].scores if run.stages else {}

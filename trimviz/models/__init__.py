@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from huggingface_hub.errors import HFValidationError
@@ -107,7 +108,7 @@ def pick_dtype(dtype: str, device: str) -> torch.dtype:
     return DTYPES[dtype]
 
 
-def _config(place: str | Path, revision: str | None):
+def _config(place: str | Path, revision: str | None) -> Any:
     folder = Path(place)
     if folder.is_dir() and not (folder / "config.json").is_file():
         raise ValueError(f"The folder {place} holds no config.json; expected a checkpoint saved by save_pretrained.")
@@ -148,7 +149,7 @@ def _quantization(quantize: str, kind: torch.dtype, device: str, whole: Sequence
     return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=list(whole))
 
 
-def _check_memory(family: type[Model], config, kind: torch.dtype, device: str, quantize: str | None, repo: str) -> None:
+def _check_memory(family: type[Model], config: Any, kind: torch.dtype, device: str, quantize: str | None, repo: str) -> None:
     """Refuse weights that cannot fit before hours of download or a killed process."""
     with torch.device("meta"):
         weights = sum(p.numel() for p in family.auto_class(config).parameters())

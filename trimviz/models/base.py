@@ -23,7 +23,7 @@ class Model(ABC):
 
     name: ClassVar[str]  # of the family, on screen
     model_type: ClassVar[str]  # config.model_type of its checkpoints
-    auto_class: ClassVar[type]  # the transformers class
+    auto_class: ClassVar[Any]  # the transformers class
     provides: ClassVar[frozenset[str]]  # fields of Vision that are not None
     checkpoints: ClassVar[tuple[str, ...]]  # on the Hub
     tokens: ClassVar[str]  # how many visual tokens, in words

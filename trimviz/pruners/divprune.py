@@ -33,7 +33,7 @@ class DivPrune(Pruner):
         order, gaps = self._pick(view, k)
         return keep(order, len(view.visual), order=order, film={"nearest distance": gaps}, higher=HIGHER)
 
-    def order_table(self, view: View) -> OrderTable:
+    def order_table(self, view: View) -> OrderTable | None:
         order = self._pick(view, len(view.visual))[0].cpu().numpy()
         return OrderTable(sizes=torch.tensor([len(order)]).numpy(), first=order, orders=(order,))
 
