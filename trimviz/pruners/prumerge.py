@@ -56,8 +56,7 @@ class PruMerge(Pruner):
 
     def _keep(self, attention: Tensor, count: int) -> Tensor:
         """Which patches of a tile are kept, in order; `count` tokens come out, one of them of the dropped."""
-        ratio = outliers(attention)
-        return ranking(attention)[: int(ratio * len(attention)) if self.adaptive else count - 1]
+        return ranking(attention)[: outliers(attention) if self.adaptive else count - 1]
 
     def _merge(self, x: Tensor, attention: Tensor, keys: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
         """The output (n,) in which each patch of a tile lives, and the outputs (K, c)."""
@@ -78,7 +77,7 @@ class PruMerge(Pruner):
         return lives, own + weights @ x
 
 
-def outliers(attention: Tensor) -> float:
-    """Share of the patches with attention above the third quartile by 1.5 times the distance of the quartiles."""
+def outliers(attention: Tensor) -> int:
+    """How many patches have attention above the third quartile by more than 1.5 times the distance of the quartiles."""
     low, high = attention.quantile(0.25), attention.quantile(0.75)
-    return float((attention > high + 1.5 * (high - low)).float().mean())
+    return int((attention > high + 1.5 * (high - low)).sum())

@@ -25,13 +25,12 @@ class PruMergePlus(PruMerge):
 
     def _keep(self, attention: Tensor, count: int) -> Tensor:
         n, order = len(attention), ranking(attention)
-        ratio = max(outliers(attention), 1 / n)
-        attended = order[: int(ratio * n) if self.adaptive else count // 2]
+        attended = order[: outliers(attention) if self.adaptive else count // 2]
         free = torch.ones(n, dtype=torch.bool, device=attention.device)
         free[attended] = False
         rest = free.nonzero()[:, 0]
         if self.adaptive:
-            spaced = rest[rest % max(1, int(1 / ratio) // 3) == 0]
+            spaced = rest[rest % max(1, n // max(1, len(attended)) // 3) == 0]
         else:
             left = count - 1 - len(attended)
             step = torch.arange(left, device=rest.device)
