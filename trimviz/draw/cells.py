@@ -11,7 +11,7 @@ import numpy as np
 from trimviz.draw import picture, raster
 from trimviz.draw.colour import KEPT, ORDER, SCORE, mix, paint
 from trimviz.draw.page import INK, LINE, MISSING, MORE, QUIET, SMALL, Page, Piece, drawable, measure, wrap
-from trimviz.draw.words import number, pretty, size_in_words
+from trimviz.draw.words import number, outputs, place, pretty
 from trimviz.types import Panel, Run, Stage
 
 SMALLEST = 52.0  # points, of one of several panels
@@ -154,8 +154,8 @@ def stage_cell(run: Run, which: int) -> Cell:
 
         return arrange(page, run.panels, x, y, w, one)
 
-    where = f" (layer {stage.depth})" if stage.depth else ""
-    return Cell([*pretty(stage.name), (f": {size_in_words(stage)}{where}", "")], draw)
+    where = f" ({place(stage)})" if stage.depth else ""
+    return Cell([*pretty(stage.name), (f": {outputs(stage)}{where}", "")], draw)
 
 
 def score_cell(run: Run, stage: Stage, name: str, low: float, high: float) -> Cell:
@@ -169,10 +169,10 @@ def score_cell(run: Run, stage: Stage, name: str, low: float, high: float) -> Ce
 
     def below(page: Sheet, x: float, y: float, w: float) -> float:
         meaning = stage.higher.get(name, f"higher {name}")
-        return bar(page, x, y, w, number(low), number(high), SCORE, OPACITY, f"brighter = {meaning}")
+        where = f" ({place(stage)})" if stage.depth else ""
+        return bar(page, x, y, w, number(low), number(high), SCORE, OPACITY, f"brighter = {meaning}{where}")
 
-    where = f" (layer {stage.depth})" if stage.depth else ""
-    return Cell([*pretty(name), (where, "")], draw, below)
+    return Cell(pretty(name), draw, below)
 
 
 def order_cell(run: Run, most: int) -> Cell | None:

@@ -32,6 +32,7 @@ from trimviz.draw.words import (
     first_stage,
     kept_in_words,
     padding_in_words,
+    place,
     pretty,
     scale_in_words,
     scores_of,
@@ -269,7 +270,7 @@ def legend(sheet: Sheet, runs: Sequence[Run], x: float, y: float, width: float) 
     stages = max((run.stages for run in runs), key=len)
     count = len(stages)
 
-    def swatch(state: int, hatched: bool, veil: float, outlined: bool) -> Callable[[float, float], None]:
+    def swatch(hatched: bool, veil: float, outlined: bool) -> Callable[[float, float], None]:
         def draw(sx: float, sy: float) -> None:
             sheet.rectangle(sx, sy, size * 1.3, size, "#8a8a8a")
             if veil:
@@ -284,14 +285,23 @@ def legend(sheet: Sheet, runs: Sequence[Run], x: float, y: float, width: float) 
         return draw
 
     if count:
-        items.append((swatch(count, False, 0, True), [("kept", "")]))
-        happened = {int(s) for run in runs if run.stages for s in np.unique(raster.leaving(run.stages))}
-        for s in reversed([s for s in range(count) if s in happened]):
-            where = pretty(stages[s].name) if len(runs) == 1 else [(f"stage {s + 1}" if count > 1 else "", "")]
-            words: list[Piece] = [("dropped at ", ""), *where] if where[0][0] not in ("kept", "") else [("dropped", "")]
-            if stages[s].depth:
-                words.append((f", layer {stages[s].depth}", ""))
-            items.append((swatch(s, raster.hatched(s, count), raster.veil(s, count), False), words))
+        items.append((swatch(False, 0, True), [("kept", "")]))
+        # What left is drawn by its own run's number of stages, so several runs share only the ends of the scale.
+        seen = {(int(s), len(run.stages)) for run in runs if run.stages for s in np.unique(raster.leaving(run.stages))}
+        shades: dict[tuple[float, bool], list[Piece]] = {}
+        for s, of in sorted((pair for pair in seen if pair[0] < pair[1]), key=lambda pair: (pair[1], -pair[0])):
+            words: list[Piece]
+            if len(runs) > 1:
+                last, first = s == of - 1, s == 0
+                words = [("dropped at the last stage" if last else "at the first" if first else "in between", "")]
+            elif stages[s].name == "kept":
+                words = [(" ".join(("dropped at", place(stages[s]))) if stages[s].depth else "dropped", "")]
+            else:
+                words = [("dropped at ", ""), *pretty(stages[s].name)]
+                words += [(f", {place(stages[s])}", "")] if stages[s].depth else []
+            shades.setdefault((raster.veil(s, of), raster.hatched(s, of)), words)
+        for (veil, hatched), words in sorted(shades.items()):
+            items.append((swatch(hatched, veil, False), words))
     if any(not p.content.all() for run in runs for p in run.panels):
 
         def padded(sx: float, sy: float) -> None:

@@ -65,14 +65,19 @@ def tokens_of(run: Run) -> np.ndarray:
 
 def first_stage(run: Run) -> int | None:
     """Size of the first of several stages, N1; None for a method with one."""
-    return int(run.stages[0].kept.sum()) if len(run.stages) > 1 else None
+    return outputs(run.stages[0]) if len(run.stages) > 1 else None
 
 
-def size_in_words(stage: Stage) -> str:
-    """ "64", or "576 in 64" where tokens were merged."""
-    live = stage.owner[stage.owner >= 0]
-    outputs = len(np.unique(live))
-    return f"{outputs}" if outputs == len(live) else f"{len(live)} in {outputs}"
+def outputs(stage: Stage) -> int:
+    """Tokens that a stage leaves; a merged group is one."""
+    return len(np.unique(stage.owner[stage.owner >= 0]))
+
+
+def place(stage: Stage) -> str:
+    """Where a stage cuts: "layer 8" of the language model, "tower −3" counted from the end of the vision tower."""
+    if stage.depth < 0:
+        return f"tower {number(stage.depth)}"
+    return f"layer {stage.depth}" if stage.depth else ""
 
 
 def padding_in_words(run: Run) -> str:
