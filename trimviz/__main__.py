@@ -296,8 +296,8 @@ def _summary(comparisons: list[Comparison]) -> Table:
             f"{1000 * run.seconds['decode']:.1f}",
         )
     table.caption = (
-        f"{first.model}, {first.dtype}. Visual tokens per layer: mean at the layers' input. KL to dense in nats per answer "
-        f"token. Times measured on {first.device}; * computed."
+        f"{first.model}, {first.dtype}. Visual tokens per layer: mean at the layers' input. KL to dense in nats per "
+        f"answer token. Times measured on {first.device}; * computed."
     )
     return table
 

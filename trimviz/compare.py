@@ -136,10 +136,10 @@ def answer(
 
 def finish(partials: Iterator[Partial], on_text: Callable[[str], None] = lambda text: None) -> Trace:
     """Follow an answer to its end."""
-    for partial in partials:
-        on_text(partial.text)
-        if partial.trace is not None:
-            return partial.trace
+    for part in partials:
+        on_text(part.text)
+        if part.trace is not None:
+            return part.trace
     raise RuntimeError("The answer ended without a trace.")
 
 
@@ -248,7 +248,8 @@ def misfit(pruner: type[Pruner], family: type[Model]) -> str:
     lacking = sorted(pruner.needs - family.provides)
     if not lacking:
         return ""
-    return f"{pruner.name} needs {' and '.join(lacking).replace('_', ' ')}, which {family.name} does not offer; choose another method."
+    needed = " and ".join(lacking).replace("_", " ")
+    return f"{pruner.name} needs {needed}, which {family.name} does not offer; choose another method."
 
 
 def budget_of(keep: float | str, n: int) -> float:
@@ -261,7 +262,9 @@ def budget_of(keep: float | str, n: int) -> float:
     if text.endswith("%"):
         value = float(round(value))
     if not 1 <= value < float("inf"):
-        raise ValueError(f"Expected keep to be a number of visual tokens from 1 to {n} or a share such as 11.1%; got {keep!r}.")
+        raise ValueError(
+            f"Expected keep to be a number of visual tokens from 1 to {n} or a share such as 11.1%; got {keep!r}."
+        )
     return min(value, float(n))
 
 
@@ -305,7 +308,8 @@ def _divergence(model: Model, dense: Trace, pruned: Trace) -> Divergence | None:
 
 def _likeliest(model: Model, logits: Tensor, count: int = 5) -> tuple[tuple[str, float], ...]:
     best = logits.softmax(-1).topk(min(count, len(logits)))
-    words = (model.tokenizer.decode([i]).strip() or model.tokenizer.convert_ids_to_tokens(i) for i in best.indices.tolist())
+    tokenizer = model.tokenizer
+    words = (tokenizer.decode([i]).strip() or tokenizer.convert_ids_to_tokens(i) for i in best.indices.tolist())
     return tuple(zip(words, best.values.tolist(), strict=True))
 
 

@@ -6,6 +6,7 @@ Logits of an uncut run equal those of the model's own `generate`. Batch 1, greed
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -120,7 +121,7 @@ def prefill(
 
 @torch.inference_mode()
 def warm_up(model: Model) -> None:
-    """Run a few tokens through every layer once, so that first-call costs do not land in somebody's measured seconds."""
+    """Run a few tokens through every layer once, so that first-call costs land in nobody's measured seconds."""
     if model.warm:
         return
     hidden = model.embed(torch.zeros(1, 8, dtype=torch.long, device=model.device))
@@ -157,7 +158,7 @@ def stream(
 
 @torch.inference_mode()
 def score(model: Model, state: Prefilled, ids: Sequence[int]) -> Tensor:
-    """(A, V) float32 logits with which the model would have chosen each token of an answer `ids` (A,) after those before."""
+    """(A, V) float32 logits with which the model would have chosen each token of an answer `ids` (A,)."""
     if len(ids) < 2:
         return state.logits[None][: len(ids)]
     rest = _forward(model, _branch(state.cache), state.offsets, ids[:-1], 0)
@@ -188,7 +189,7 @@ def _run(
     cache: DynamicCache,
     mask: Tensor | None = None,
 ) -> Tensor:
-    """One decoder layer; without a mask it is causal over tokens that start an empty cache, or sees all for a single one."""
+    """One decoder layer; without a mask it is causal where the cache is empty, and a single token sees all."""
     return layer(
         hidden,
         attention_mask=mask,
@@ -296,8 +297,30 @@ def _enter(prompt: Encoded, pruner: Pruner | None, budget: float | None, lines: 
 
 def _apply(flow: _Flow, cut: Cut, depth: int, numbering: str, lines: Tensor | None) -> None:
     """Shorten the flow by a cut and write down its stages."""
+    if not _in_one_piece(flow) and bool((cut.anchor >= 0).all()):
+        cut = _by_anchor(cut)
     _record(flow, cut, depth)
     _shorten(flow, cut, numbering, lines)
+
+
+def _in_one_piece(flow: _Flow) -> bool:
+    """Whether no words stand between visual tokens."""
+    places = flow.visual.nonzero()[:, 0]
+    return bool((flow.visual | (flow.newline >= 0))[places[0] : places[-1] + 1].all())
+
+
+def _by_anchor(cut: Cut) -> Cut:
+    """The same cut with its outputs in the order of their anchors."""
+    order = cut.anchor.argsort()
+    place = torch.empty_like(order)
+    place[order] = torch.arange(len(order), device=order.device)
+    return dataclasses.replace(
+        cut,
+        owner=torch.where(cut.owner >= 0, place[cut.owner.clamp_min(0)], -1) if len(order) else cut.owner,
+        anchor=cut.anchor[order],
+        tokens=None if cut.tokens is None else cut.tokens[order],
+        order=None if cut.order is None else cut.order[order],
+    )
 
 
 def _shorten(flow: _Flow, cut: Cut, numbering: str, lines: Tensor | None) -> None:
@@ -315,9 +338,9 @@ def _shorten(flow: _Flow, cut: Cut, numbering: str, lines: Tensor | None) -> Non
         index = stay.nonzero()[:, 0]
         visual = flow.visual[index]
     else:  # outputs in an order of their own take the place of the visual tokens as one block
-        if not bool((flow.visual | (flow.newline >= 0))[places[0] : places[-1] + 1].all()):
+        if not _in_one_piece(flow):
             raise ValueError(
-                "This method reorders visual tokens, which needs them in one piece, and this prompt has words between them; "
+                "This method reorders visual tokens, which needs them in one piece, and this prompt has words between; "
                 "ask about one picture or choose another method."
             )
         tail = torch.arange(int(places[-1]) + 1, len(flow.visual), device=places.device)

@@ -57,7 +57,7 @@ class Explanation:
 def explain(
     model: Model, look: Look, prompt: Encoded, pruner: Pruner, run: Run, unrelated: str = UNRELATED
 ) -> Explanation:
-    """Numbers beside `run`, which `pruner` made of `prompt`; the prefill is done once more for the unrelated question."""
+    """Numbers beside `run`, which `pruner` made of `prompt`; an unrelated question costs one more prefill."""
     with model.lock:
         visual = prompt.embeds[prompt.visual].float()  # (N, d)
         norms = visual.norm(dim=1)

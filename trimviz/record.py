@@ -1,15 +1,15 @@
 """The public file formats: a comparison as JSON, and what the selection was made from as NPZ.
 
-JSON keys: `format`, `model`, `revision`, `device`, `dtype`, `question`, `method`, `knobs`, `budget`,
-`n`, `n1`, `k` (visual tokens made, after the first stage, kept), `alpha` (N values, null where the method has none),
-`order` (the k kept tokens as they were picked, null where the method has no order), `stages` (each `name`, `depth`, `kept`),
-`scores` ({name: N values, null = already gone}), `dense` and `pruned` (each `text`, `ids`, `logprobs`, `finished`),
-`agreement` (`same`, `badge`, `diff`, `divergence`, `dense_under_pruned`, `kl`, `mean_kl`),
-`cost` (`dense` and `pruned`, each `alive`, `visual_alive`, `mean_visual_tokens`, `flops`, `kv_bytes`, `seconds`), `versions`.
-Token indices count from 0 in the order in which the vision encoder made the tokens.
+JSON keys: `format`, `model`, `revision`, `device`, `dtype`, `question`, `method`, `knobs`, `budget`, `n`, `n1`, `k`
+(visual tokens made, after the first stage, kept), `alpha` (N values, null where the method has none), `order` (the k
+kept tokens as they were picked, null where the method has no order), `stages` (each `name`, `depth`, `kept`), `scores`
+({name: N values, null = already gone}), `dense` and `pruned` (each `text`, `ids`, `logprobs`, `finished`), `agreement`
+(`same`, `badge`, `diff`, `divergence`, `dense_under_pruned`, `kl`, `mean_kl`), `cost` (`dense` and `pruned`, each
+`alive`, `visual_alive`, `mean_visual_tokens`, `flops`, `kv_bytes`, `seconds`), `versions`. Token indices count from 0
+in the order in which the vision encoder made the tokens.
 
-NPZ arrays, float32: `visual` (N, d) and `text` (M, d) at the language model's door; `question` (int64) holds the rows of
-`text` that alpha averages by default.
+NPZ arrays, float32: `visual` (N, d) and `text` (M, d) at the language model's door; `question` (int64) holds the rows
+of `text` that alpha averages by default.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """LLaVA-NeXT (Liu et al., 2024): an overview of the whole picture, then its tiles at full resolution, row by row.
 
-Which cell each token shows is asked of the model: cell numbers go through its own `pack_image_features`, as the features do.
+Which cell each token shows is asked of the model: cell numbers go through its own `pack_image_features`, as features
+do.
 
-Every row of the tiles ends in a learned newline token. It holds nothing of the picture, so no method ever sees it: it is
-not a visual token, has no cell and counts in no budget. A dense run has them all, as `generate` does. Where visual
+Every row of the tiles ends in a learned newline token. It holds nothing of the picture, so no method ever sees it: it
+is not a visual token, has no cell and counts in no budget. A dense run has them all, as `generate` does. Where visual
 tokens are cut, the setting `newlines` says what becomes of them: "drop" takes them all away at the first cut, "keep"
 lets each stay for as long as a token of its row does.
 
@@ -113,7 +114,7 @@ class LlavaNext(Llava):
         return get_anyres_image_grid_shape(list(size), config.image_grid_pinpoints, config.vision_config.image_size)
 
     def pack(self, values: Tensor, newline: Tensor, tiles: Sequence[int], sizes: Tensor) -> list[Tensor]:
-        """Values (P, e) of all patches of all tiles through the model's own packing: for each picture its places (S, e)."""
+        """Values (P, e) of all patches of all tiles through the model's own packing: each picture's places (S, e)."""
         split = values.unflatten(0, (sum(tiles), -1)).split(list(tiles))
         strategy = self.core.config.vision_feature_select_strategy
         ends = None if self.settings["tiling"] == "paper" else newline
@@ -144,7 +145,7 @@ class LlavaNext(Llava):
 
 
 def lines(cells: Sequence[Tensor], overview: int) -> Tensor:
-    """(S,) the row that each place of the pictures is in, newline tokens included; -1 in overviews and without newlines."""
+    """(S,) the row that each place of the pictures is in, newlines included; -1 in overviews and without newlines."""
     out, before = [], 0
     for places in cells:
         ends = (places < 0).long()

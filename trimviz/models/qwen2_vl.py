@@ -1,8 +1,9 @@
 """Qwen2-VL (Wang et al., 2024) and Qwen2.5-VL (Bai et al., 2025): native resolution, a token for each 2 x 2 patches.
 
-A token of a video stands for the same cell of two frames on end. Positions have three axes, time, row and column (M-RoPE), and
-hold a token's place in the picture: kept tokens keep theirs through every cut, and the answer goes on behind the prompt's
-last. The tower has no CLS token, and its attention runs in pieces (frames, windows), so neither is offered.
+A token of a video stands for the same cell of two frames on end. Positions have three axes, time, row and column
+(M-RoPE), and hold a token's place in the picture: kept tokens keep theirs through every cut, and the answer goes on
+behind the prompt's last. The tower has no CLS token, and its attention runs in pieces (frames, windows), so neither is
+offered.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class Qwen2VL(Model):
         return Look(tuple(pictures), tokens, vision, tuple(panels), counts, inputs, seconds)
 
     def frames(self, videos: Sequence[Video]) -> dict[str, Any]:
-        """What the official video processor makes of videos, by the picture processor: an odd last frame comes twice."""
+        """What the official video processor makes of videos, by that of pictures: an odd last frame comes twice."""
         images = self.processor.image_processor
         size = VIDEO_SIZE | _size_of(getattr(self.processor, "video", {}))
         step, clips, grids = images.temporal_patch_size, [], []

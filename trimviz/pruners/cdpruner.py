@@ -77,7 +77,7 @@ def determinantal(similarity: Tensor, relevance: Tensor, k: int) -> tuple[Tensor
 
     similarity (n, n), relevance (n,). Ties go to the lower index.
     """
-    left = similarity.diagonal().round()  # what the picks do not explain yet of each token: all, or of a zero vector none
+    left = similarity.diagonal().round()  # what the picks leave unexplained of each token: all, of a zero vector none
     factors = torch.zeros(k, len(left), device=left.device)  # of the Cholesky decomposition, a row a pick
     free = torch.ones_like(left, dtype=torch.bool)
     picks, gains = torch.empty(k, dtype=torch.long, device=left.device), torch.zeros(k, device=left.device)

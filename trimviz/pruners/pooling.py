@@ -33,14 +33,18 @@ class Pooling(Pruner):
         for p, grid in enumerate(view.grids):
             panel[grid[grid >= 0]] = p
         for p, (grid, (_, count)) in enumerate(zip(view.grids, quotas(panel, k), strict=True)):
-            rows, cols = shape(*grid.shape, max(1, count))
+            rows, cols = shape(grid.shape[0], grid.shape[1], max(1, count))
             row, col = (grid >= 0).nonzero(as_tuple=True)
             window = row * rows // grid.shape[0] * cols + col * cols // grid.shape[1]
             cell[grid[row, col]] = window + p * n
         windows, owner = cell.unique(return_inverse=True)
         last = torch.full((len(windows),), n, device=device)
-        anchor = last.scatter_reduce(0, owner, torch.arange(n, device=device), "amin")
-        return Cut(owner, anchor, name="pooled", tokens=mean_of(view.visual, owner, len(windows)))
+        first = last.scatter_reduce(0, owner, torch.arange(n, device=device), "amin")
+        rank = first.argsort()  # in sequence order, which need not be raster order across tiles
+        place = torch.empty_like(rank)
+        place[rank] = torch.arange(len(rank), device=device)
+        owner = place[owner]
+        return Cut(owner, first[rank], name="pooled", tokens=mean_of(view.visual, owner, len(rank)))
 
 
 def shape(rows: int, cols: int, count: int) -> tuple[int, int]:

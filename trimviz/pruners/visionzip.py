@@ -50,7 +50,7 @@ class VisionZip(Pruner):
         order = tile[ranking(seen.cls_attention[tile])]
         dominant = order[: count - contexts - 1].sort().values
         rest = order[count - contexts - 1 :].sort().values
-        out = [((block, 0 if t == 0 else 2, t), -1, tile[:0], seen.cls[int(seen.tile[tile[0]])].float())]
+        out: list[tuple] = [((block, 0 if t == 0 else 2, t), -1, tile[:0], seen.cls[int(seen.tile[tile[0]])].float())]
         for i, place in zip(dominant.tolist(), dominant[:, None], strict=True):
             out += [((block, 1, i), i, place, seen.features[i].float())]
         if contexts == 0:

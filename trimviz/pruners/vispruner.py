@@ -43,11 +43,11 @@ class VisPruner(Pruner):
             first = floor(Fraction(repr(float(self.important))) * count)
             important.append(order[:first])
             diverse.append(thin(features, order[first:], count - first))
-        chosen = torch.zeros(len(attention), dtype=torch.bool, device=attention.device)
+        chosen = torch.zeros(len(features), dtype=torch.bool, device=features.device)
         chosen[torch.cat(important)] = True
         return keep(
             torch.cat(important + diverse),
-            len(attention),
+            len(features),
             scores={"CLS attention": attention},
             stages=(("important", chosen),),
         )
