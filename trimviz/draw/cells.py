@@ -154,8 +154,10 @@ def stage_cell(run: Run, which: int) -> Cell:
 
         return arrange(page, run.panels, x, y, w, one)
 
-    where = f" ({place(stage)})" if stage.depth else ""
-    return Cell([*pretty(stage.name), (f": {outputs(stage)}{where}", "")], draw)
+    def below(page: Sheet, x: float, y: float, w: float) -> float:
+        return page.paragraph(x, y + 1.5, wrap([(f"at {place(stage)}", "")], w), color=QUIET) - y + 3
+
+    return Cell([*pretty(stage.name), (f": {outputs(stage)}", "")], draw, below if stage.depth else None)
 
 
 def score_cell(run: Run, stage: Stage, name: str, low: float, high: float) -> Cell:

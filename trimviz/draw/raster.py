@@ -6,6 +6,7 @@ Cell coordinates are (column, row) from the top left corner, one unit a cell.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
@@ -90,7 +91,7 @@ def outline(mask: np.ndarray) -> list[Loop]:
         while True:
             choices = step[at]
             # Where two cells touch at a corner, turn right, so that each gets a loop of its own.
-            after = min(choices, key=lambda p, a=before, b=at: _left_turn(a, b, p)) if len(choices) > 1 else choices[0]
+            after = min(choices, key=partial(_left_turn, before, at)) if len(choices) > 1 else choices[0]
             choices.remove(after)
             if not choices:
                 del step[at]
