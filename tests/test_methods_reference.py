@@ -159,9 +159,7 @@ def sparse(visual, door, words, after, attention, kept):
     recycled = sorted(descending(rating, gone)[: int(0.3 * len(gone)) + 1])
     count = len(recycled) // 10 + 1
     distance = {i: {j: math.dist(visual[i], visual[j]) / math.sqrt(len(visual[i])) for j in recycled} for i in recycled}
-    density = {
-        i: math.exp(-sum(sorted(distance[i][j] ** 2 for j in recycled)[:count]) / count) for i in recycled
-    }
+    density = {i: math.exp(-sum(sorted(distance[i][j] ** 2 for j in recycled)[:count]) / count) for i in recycled}
     widest = max(distance[i][j] for i in recycled for j in recycled)
     peak = {}
     for i in recycled:
@@ -193,7 +191,9 @@ def test_sparsevlm(seed, flavour, n, d):
         assert cut.anchor.tolist() == stay + [group[0] for group in groups]
         for g, group in enumerate(groups):
             assert (cut.owner == kept + g).nonzero()[:, 0].tolist() == sorted(group)
-            np.testing.assert_allclose(cut.tokens[kept + g].tolist(), mean([visual[i].tolist() for i in group]), atol=1e-5)
+            np.testing.assert_allclose(
+                cut.tokens[kept + g].tolist(), mean([visual[i].tolist() for i in group]), atol=1e-5
+            )
         np.testing.assert_allclose(cut.tokens[:kept].tolist(), visual[stay], atol=0)
         np.testing.assert_allclose(next(iter(cut.scores.values())).tolist(), rating, atol=1e-6)
 
@@ -297,7 +297,13 @@ def test_vispruner(seed, flavour, n, d):
     rng = np.random.default_rng(seed)
     features, attention = tokens(rng, n, d, flavour), scores(rng, n, flavour)
     seen = vision(tensor(features), cls_attention=tensor(attention))
-    for k, knob, ratio in ((10, 0.5, (1, 2)), (7, 0.5, (1, 2)), (20, 0.75, (3, 4)), (12, 0.0, (0, 1)), (9, 1.0, (1, 1))):
+    for k, knob, ratio in (
+        (10, 0.5, (1, 2)),
+        (7, 0.5, (1, 2)),
+        (20, 0.75, (3, 4)),
+        (12, 0.0, (0, 1)),
+        (9, 1.0, (1, 1)),
+    ):
         cut = PRUNERS["vispruner"](important=knob).cut(view(tensor(features), seen=seen), k)
         kept, important = vis(features.tolist(), attention.tolist(), k, ratio)
         assert cut.anchor.tolist() == kept
@@ -307,7 +313,9 @@ def test_vispruner(seed, flavour, n, d):
 def merge(features, attention, keys, kept, normalize=False):
     """PruMerge of one tile: outputs as (anchor, members, feature)."""
     n = len(features)
-    near = {i: descending([cos(keys[i], keys[j]) for j in range(n)], [j for j in range(n) if j != i])[:32] for i in kept}
+    near = {
+        i: descending([cos(keys[i], keys[j]) for j in range(n)], [j for j in range(n) if j != i])[:32] for i in kept
+    }
     out = []
     for sources, own in [*((near[i], i) for i in kept), ([j for j in range(n) if j not in kept], None)]:
         weights = [attention[j] for j in sources]
@@ -467,9 +475,7 @@ def flow_scores(values, cls_values, attention, heads):
         for i in range(len(values)):
             likeness[i] += weights[i + 1] / sum(weights) / heads
     norms = [sum(abs(v) for v in heads_mean(row, heads)) for row in values]
-    return [
-        (attention[i] / sum(attention) + likeness[i] / sum(likeness)) * norms[i] for i in range(len(values))
-    ]
+    return [(attention[i] / sum(attention) + likeness[i] / sum(likeness)) * norms[i] for i in range(len(values))]
 
 
 @pytest.mark.parametrize(("seed", "flavour", "n", "d"), cases(n=40))

@@ -39,7 +39,9 @@ class PruMerge(Pruner):
 
     def cut(self, view: View, k: int) -> Cut:
         seen = view.vision
-        owner, anchors, features = torch.full_like(seen.tile, -1), [], []
+        owner = torch.full_like(seen.tile, -1)
+        anchors: list[Tensor] = []
+        features: list[Tensor] = []
         for tile, count in quotas(seen.tile, k):
             if count == 0:
                 continue

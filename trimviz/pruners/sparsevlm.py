@@ -6,6 +6,7 @@ layers their attention, averaged over heads, keeps the best visual tokens. Of th
 
 After version 1.5 of the official code: its fixed lists of tokens, not the rank of the attention matrix that the paper
 deletes by. Between its lists for 64, 96, 128 and 192 of 576 tokens, counts are interpolated until the budget is met.
+Where words stand between visual tokens, a merged one stands at its centre instead of behind all.
 Departures: no random noise on the densities, ties go to the lower index. The authors count tokens as they leave a
 layer; `count=output` counts like them.
 """
