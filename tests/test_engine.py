@@ -68,14 +68,18 @@ def dense_logits(model, prompt, ids):
 
 
 def official(model, prompt, look):
-    """transformers' own generate from pixels, with our ids, which test_models.py holds against the official processor's."""
+    """transformers' own generate from pixels, with our ids, which test_models.py holds to the official processor."""
     inputs = {"input_ids": prompt.ids[None], "attention_mask": torch.ones_like(prompt.ids)[None], **look.inputs}
     if model.axes > 1:
         config = model.core.config
         kinds = (prompt.ids == config.image_token_id).int() + 2 * (prompt.ids == config.video_token_id).int()
         inputs["mm_token_type_ids"] = kinds[None]
     out = model.core.generate(
-        **inputs, max_new_tokens=STEPS, do_sample=False, output_logits=True, return_dict_in_generate=True
+        **{k: v for k, v in inputs.items() if k != "tilings"},
+        max_new_tokens=STEPS,
+        do_sample=False,
+        output_logits=True,
+        return_dict_in_generate=True,
     )
     return out.sequences[0, len(prompt.ids) :].tolist(), torch.stack(out.logits)[:, 0]
 
@@ -160,7 +164,12 @@ def test_every_method_equals_the_masked_reference(family, method):
     prompt = model.encode(subject(), QUESTION)
     for positions in ("keep", "pack"):
         pruner = PRUNERS[method](positions=positions)
-        trace = finish(answer(model, prompt, pruner, prompt.n // 2, limit=STEPS))
+        try:
+            trace = finish(answer(model, prompt, pruner, prompt.n // 2, limit=STEPS))
+        except ValueError as refused:
+            if family not in ("idefics3", "smolvlm"):  # which put words between their tiles
+                raise
+            pytest.skip(str(refused))
         ids = list(trace.run.answer.ids)
         if not ids or any(s.depth < 0 or s.owner.max() + 1 != s.kept.sum() for s in trace.run.stages):
             continue  # neither merged tokens nor those of a tower with cuts have a counterpart in this mask
@@ -235,9 +244,9 @@ def test_cancel_between_tokens_and_before_the_first():
     prompt = model.encode(picture(), QUESTION)
     seen = []
     partials = answer(model, prompt, limit=STEPS, stop=lambda: len(seen) >= 2)
-    for partial in partials:
-        seen.append(partial)
-        last = partial
+    for part in partials:
+        seen.append(part)
+        last = part
     assert last.trace is not None and len(last.trace.run.answer.ids) == 2 and not last.trace.run.answer.finished
     with pytest.raises(engine.Cancelled):
         next(answer(model, prompt, stop=lambda: True))

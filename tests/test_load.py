@@ -1,4 +1,4 @@
-"""Loading: every family from a folder in both published layouts of keys, and one sentence for each thing that can go wrong."""
+"""Loading: every family from a folder in both published layouts of keys, and one sentence for what can go wrong."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ OLDER = {  # key today -> key in older checkpoints
     "llava": ((r"^model\.language_model\.", "language_model.model."), (r"^lm_head", "language_model.lm_head")),
     "qwen": ((r"^model\.language_model\.", "model."), (r"^model\.visual", "visual")),
 }
+LAYOUTS = [(family, "today") for family in FAMILIES]
+LAYOUTS += [(family, "older") for family in FAMILIES if family not in ("idefics3", "smolvlm")]  # which had one only
 REST = ((r"^model\.(vision_tower|multi_modal_projector|image_newline)", r"\1"),)
 
 
@@ -47,14 +49,12 @@ def write(family: str, folder, layout: str = "today"):
     return model
 
 
-@pytest.mark.parametrize("layout", ["today", "older"])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("family", "layout"), LAYOUTS)
 def test_a_checkpoint_in_either_layout_answers_as_the_model_did(tmp_path, family, layout):
     model = write(family, tmp_path, layout)
     keys = load_file(tmp_path / "model.safetensors").keys()
-    assert any(key != older(family, key) for key in model.core.state_dict()) and (
-        layout == "today" or not set(keys) >= set(model.core.state_dict())
-    )
+    names = set(model.core.state_dict())
+    assert (set(keys) == names) == (layout == "today")
     again = trimviz.load(tmp_path, device="cpu", dtype="float32")
     assert type(again) is type(model) and again.dtype == torch.float32
     first, second = (finish(answer(m, m.encode(picture(), QUESTION), limit=4)) for m in (model, again))
@@ -88,7 +88,7 @@ def test_settings_of_a_family(tmp_path):
 
 
 def test_a_family_without_settings_says_so(folder):
-    with pytest.raises(ValueError, match="LLaVA-1.5 has no setting tiling='paper'; it has none at all"):
+    with pytest.raises(ValueError, match=r"LLaVA-1\.5 has no setting tiling='paper'; it has none at all"):
         trimviz.load(folder, device="cpu", tiling="paper")
 
 
@@ -121,7 +121,7 @@ def test_a_broken_config(folder, content):
 
 def test_an_unsupported_family(folder):
     (folder / "config.json").write_text(json.dumps({"model_type": "bert"}))
-    refused("of the family 'bert'; supported are llava", folder)
+    refused(r"of the family 'bert'; supported are .*llava", folder)
     (folder / "config.json").write_text(json.dumps({"model_type": "no-such-thing"}))
     refused("not one that transformers knows", folder)
 
@@ -160,7 +160,7 @@ def test_too_little_memory(folder, monkeypatch):
 
 @pytest.mark.parametrize("device", ["tpu", "cuda:99", "cpu:x", "gpu", ""])
 def test_a_bad_device(device):
-    refused("device|GPU", "tiny", device=device)
+    refused(r"device|GPU", "tiny", device=device)
 
 
 def test_a_bad_dtype():

@@ -1,4 +1,4 @@
-"""What each family shows of a picture: the right pixels in each token's cell, every token in one cell, honest counts."""
+"""What each family shows of a picture: each token's pixels in its cell, every token in one cell, honest counts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,14 @@ import pytest
 import torch
 from PIL import Image
 from tiny_models import FAMILIES, FILMED, QUESTION, SIDE, TEMPLATE, clip_of, llava, llava_next, picture
-from transformers import LlavaImageProcessorPil, LlavaNextVideoProcessor, Qwen2_5_VLProcessor, Qwen2VLProcessor
+from transformers import (
+    Idefics3Processor,
+    LlavaImageProcessorPil,
+    LlavaNextVideoProcessor,
+    Qwen2_5_VLProcessor,
+    Qwen2VLProcessor,
+    SmolVLMProcessor,
+)
 
 from trimviz.models.parts import Parts
 from trimviz.pruners import PRUNERS
@@ -237,10 +244,11 @@ def expected_ids(model, pictures):
         return model.processor(images=pictures, text=text, return_tensors="pt")["input_ids"][0].tolist()
     inputs, parts = model.look(pictures).inputs, model.processor
     official = {
-        "llava": None,
         "llava_next_video": LlavaNextVideoProcessor,
         "qwen2_vl": Qwen2VLProcessor,
         "qwen2_5_vl": Qwen2_5_VLProcessor,
+        "idefics3": Idefics3Processor,
+        "smolvlm": SmolVLMProcessor,
     }[model.model_type]
     stand_in = SimpleNamespace(
         image_processor=parts.image_processor,
@@ -250,7 +258,13 @@ def expected_ids(model, pictures):
         patch_size=getattr(model.core.config.vision_config, "patch_size", None),
         num_additional_image_tokens=1,
         vision_feature_select_strategy="default",
+        fake_image_token="<fake_token_around_image>",
+        global_image_tag="<global-img>",
+        global_image_token="<global-img>",
+        image_seq_len=9,
     )
+    if "tilings" in inputs:
+        inputs |= {"rows": [[r for r, _ in inputs["tilings"]]], "cols": [[c for _, c in inputs["tilings"]]]}
     for name in ("_get_number_of_features", "_get_unpadded_features"):
         if hasattr(official, name):
             setattr(stand_in, name, partial(getattr(official, name), stand_in))

@@ -12,6 +12,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
     CLIPImageProcessorPil,
     CLIPVisionConfig,
+    Idefics3Config,
+    Idefics3ForConditionalGeneration,
+    Idefics3ImageProcessorPil,
     LlamaConfig,
     LlavaConfig,
     LlavaForConditionalGeneration,
@@ -28,9 +31,13 @@ from transformers import (
     Qwen2VLConfig,
     Qwen2VLForConditionalGeneration,
     Qwen2VLImageProcessorPil,
+    SmolVLMConfig,
+    SmolVLMForConditionalGeneration,
+    SmolVLMImageProcessorPil,
 )
 
 from trimviz.models.base import Model
+from trimviz.models.idefics3 import Idefics3, SmolVLM
 from trimviz.models.llava import Llava
 from trimviz.models.llava_next import LlavaNext
 from trimviz.models.llava_next_video import LlavaNextVideo
@@ -42,7 +49,8 @@ from trimviz.video import frames_of
 WORDS = "user assistant : what is the colour of thing in picture ? . red blue green left right a on and one two".split()
 TEMPLATE = (
     "{% for m in messages %}{% if m['role'] == 'user' %}user: {% for c in m['content'] %}"
-    "{% if c['type'] == 'image' %}<image> {% elif c['type'] == 'video' %}<video> {% else %}{{ c['text'] }} {% endif %}{% endfor %}{% endif %}{% endfor %}"
+    "{% if c['type'] == 'image' %}<image> {% elif c['type'] == 'video' %}<video> "
+    "{% else %}{{ c['text'] }} {% endif %}{% endfor %}{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}assistant:{% endif %}"
 )
 QUESTION = "what is the colour of the thing in the picture ?"
@@ -176,19 +184,19 @@ def qwen(family: type[Model], layers: int, seed: int, config_class: type, core_c
     """Tokens of 28 x 28 pixels and positions on three axes."""
     words = tokenizer(*VISION)
     ids = dict(zip(VISION, words.convert_tokens_to_ids(list(VISION)), strict=True))
-    text = dict(
-        hidden_size=64,
-        intermediate_size=96,
-        num_hidden_layers=layers,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        vocab_size=len(words),
-        max_position_embeddings=1024,
-        rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]},
-        bos_token_id=1,
-        eos_token_id=2,
-        pad_token_id=3,
-    )
+    text = {
+        "hidden_size": 64,
+        "intermediate_size": 96,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "vocab_size": len(words),
+        "max_position_embeddings": 1024,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]},
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "pad_token_id": 3,
+    }
     config = config_class(
         text_config=text,
         vision_config=dict(depth=3, num_heads=4, patch_size=PATCH, **vision),
@@ -207,15 +215,51 @@ def qwen(family: type[Model], layers: int, seed: int, config_class: type, core_c
 
 @cache
 def qwen2_vl(layers: int = 6, seed: int = 0) -> Model:
-    tower = dict(embed_dim=32, hidden_size=64, mlp_ratio=2)
+    tower = {"embed_dim": 32, "hidden_size": 64, "mlp_ratio": 2}
     return qwen(Qwen2VL, layers, seed, Qwen2VLConfig, Qwen2VLForConditionalGeneration, **tower)
 
 
 @cache
 def qwen2_5_vl(layers: int = 6, seed: int = 0) -> Model:
     """Its tower looks through windows of 2 x 2 tokens, but for one layer."""
-    tower = dict(hidden_size=32, intermediate_size=48, out_hidden_size=64, window_size=56, fullatt_block_indexes=[1])
+    tower = {
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "out_hidden_size": 64,
+        "window_size": 56,
+        "fullatt_block_indexes": [1],
+    }
     return qwen(Qwen25VL, layers, seed, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, **tower)
+
+
+TAGS = ("<fake_token_around_image>", "<global-img>", *(f"<row_{r}_col_{c}>" for r in range(1, 4) for c in range(1, 4)))
+
+
+def idefics(family: type[Model], layers: int, seed: int, config_class: type, core_class: type, images: type) -> Model:
+    """Tiles of 3 x 3 tokens, at most 3 along a side."""
+    words = tokenizer(*TAGS)
+    vision = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "image_size": SIDE,
+        "patch_size": PATCH,
+    }
+    config = config_class(vision_config=vision, text_config=llama(words, layers), image_token_id=4, scale_factor=2)
+    pictures = images(size={"longest_edge": 3 * SIDE}, max_image_size={"longest_edge": SIDE})
+    core = build(core_class, config, seed)
+    return family(f"random {family.model_type}", core, Parts(words, pictures, TEMPLATE, "<image>"))
+
+
+@cache
+def idefics3(layers: int = 6, seed: int = 0) -> Model:
+    return idefics(Idefics3, layers, seed, Idefics3Config, Idefics3ForConditionalGeneration, Idefics3ImageProcessorPil)
+
+
+@cache
+def smolvlm(layers: int = 6, seed: int = 0) -> Model:
+    return idefics(SmolVLM, layers, seed, SmolVLMConfig, SmolVLMForConditionalGeneration, SmolVLMImageProcessorPil)
 
 
 FAMILIES = {
@@ -224,6 +268,8 @@ FAMILIES = {
     "llava_next_video": llava_next_video,
     "qwen2_vl": qwen2_vl,
     "qwen2_5_vl": qwen2_5_vl,
+    "idefics3": idefics3,
+    "smolvlm": smolvlm,
 }
 FILMED = {name: FAMILIES[name] for name in ("llava_next_video", "qwen2_vl", "qwen2_5_vl")}  # that take videos
 

@@ -9,12 +9,15 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 MOST_PIXELS = 60_000_000  # refused from the header, before anything is decoded
-WHITES = {"I": (255, 65535), "F": (1, 255, 65535)}  # what white may be; the least that holds the brightest pixel is
+# What white may be; the least that holds the brightest pixel is taken.
+WHITES = {"I": (255, 65535), "F": (1, 255, 65535)}
 LONGEST = 100  # times the short side: beyond that, resizing the short side makes a giant
 
 
 def open_picture(source: str | Path | Image.Image) -> Image.Image:
-    """A picture as upright RGB: EXIF rotation applied, transparency on white, 16 bits scaled, first frame of an animation.
+    """A picture as upright RGB: EXIF rotation applied, transparency on white, 16 bits scaled.
+
+    Of an animation it is the first frame.
 
     Raises ValueError for a file that is no picture, is cut off, or is too large or too thin.
     """

@@ -15,13 +15,16 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, BitsAndBytesConfig
 
 from trimviz.models.base import Model
+from trimviz.models.idefics3 import Idefics3, SmolVLM
 from trimviz.models.llava import Llava
 from trimviz.models.llava_next import LlavaNext
 from trimviz.models.llava_next_video import LlavaNextVideo
 from trimviz.models.parts import Parts
 from trimviz.models.qwen2_vl import Qwen2VL, Qwen25VL
 
-MODELS: dict[str, type[Model]] = {cls.model_type: cls for cls in (Llava, LlavaNext, LlavaNextVideo, Qwen2VL, Qwen25VL)}
+MODELS: dict[str, type[Model]] = {
+    cls.model_type: cls for cls in (Llava, LlavaNext, LlavaNextVideo, Qwen2VL, Qwen25VL, Idefics3, SmolVLM)
+}
 
 BUNDLED = Path(__file__).parents[2] / "assets" / "tiny-llava"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -49,7 +52,8 @@ def load(
     config = _config(place, revision)
     if config.model_type not in MODELS:
         raise ValueError(
-            f"{repo} is of the family {config.model_type!r}; supported are {', '.join(sorted(MODELS))}. Choose another checkpoint."
+            f"{repo} is of the family {config.model_type!r}; supported are {', '.join(sorted(MODELS))}. "
+            "Choose another checkpoint."
         )
     family = MODELS[config.model_type]
     family.choose(settings)
@@ -133,8 +137,10 @@ def _unreachable(place: str | Path, error: Exception) -> str:
     if Path(place).is_dir():
         return f"The weights in {place} cannot be read ({cause}); save or download the checkpoint again."
     if str(place).startswith((".", "~", os.sep)) or str(place).count("/") > 1:
-        return f"There is no folder {place}; give a checkpoint's folder, a Hub name such as {Llava.checkpoints[0]}, or tiny."
-    return f"{place} is neither a folder here nor could it be fetched from the Hub ({cause}) Check the name and the network."
+        known = f"a checkpoint's folder, a Hub name such as {Llava.checkpoints[0]}, or tiny"
+        return f"There is no folder {place}; give {known}."
+    where = "neither a folder here nor could it be fetched from the Hub"
+    return f"{place} is {where} ({cause}) Check the name and the network."
 
 
 def _quantization(quantize: str, kind: torch.dtype, device: str, whole: Sequence[str]) -> BitsAndBytesConfig:
@@ -149,7 +155,9 @@ def _quantization(quantize: str, kind: torch.dtype, device: str, whole: Sequence
     return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=list(whole))
 
 
-def _check_memory(family: type[Model], config: Any, kind: torch.dtype, device: str, quantize: str | None, repo: str) -> None:
+def _check_memory(
+    family: type[Model], config: Any, kind: torch.dtype, device: str, quantize: str | None, repo: str
+) -> None:
     """Refuse weights that cannot fit before hours of download or a killed process."""
     with torch.device("meta"):
         weights = sum(p.numel() for p in family.auto_class(config).parameters())

@@ -3,10 +3,10 @@
 Which cell each token shows is asked of the model: cell numbers go through its own `pack_image_features`, as features
 do.
 
-Every row of the tiles ends in a learned newline token. It holds nothing of the picture, so no method ever sees it: it
-is not a visual token, has no cell and counts in no budget. A dense run has them all, as `generate` does. Where visual
-tokens are cut, the setting `newlines` says what becomes of them: "drop" takes them all away at the first cut, "keep"
-lets each stay for as long as a token of its row does.
+Every row of the tiles ends in a learned newline token. It holds nothing of the picture, so no method ever sees it:
+it is not a visual token, has no cell and counts in no budget. A dense run has them all, as `generate` does. Where
+visual tokens are cut, the setting `newlines` says what becomes of them: "drop" takes them all away at the first cut,
+"keep" lets each stay for as long as a token of its row does.
 
 The setting `tiling` is "native" or "paper": one grid of two by two tiles for every picture, nothing unpadded and no
 newline tokens, which is what papers mean by 2,880 tokens.

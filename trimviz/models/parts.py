@@ -1,8 +1,8 @@
 """What a processor is made of: tokenizer, picture processor on Pillow, chat template.
 
-transformers builds several processors only beside torchvision, which is no dependency here: the parts suffice, since a
-model expands its placeholders itself. Pillow is used where torchvision is present too, so that pixels do not depend on
-it.
+transformers builds several processors only beside torchvision, which is no dependency here: the parts suffice, since
+a model expands its placeholders itself. Pillow is used where torchvision is present too, so that pixels do not
+depend on it.
 """
 
 from __future__ import annotations

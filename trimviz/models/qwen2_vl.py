@@ -2,8 +2,8 @@
 
 A token of a video stands for the same cell of two frames on end. Positions have three axes, time, row and column
 (M-RoPE), and hold a token's place in the picture: kept tokens keep theirs through every cut, and the answer goes on
-behind the prompt's last. The tower has no CLS token, and its attention runs in pieces (frames, windows), so neither is
-offered.
+behind the prompt's last. The tower has no CLS token, and its attention runs in pieces (frames, windows), so neither
+is offered.
 """
 
 from __future__ import annotations
