@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -118,10 +119,13 @@ def figure(
 ) -> None:
     """Draw a figure for a paper, with a LaTeX snippet and a JSON sidecar beside it."""
     from trimviz import draw
+    from trimviz.pruners import PRUNERS
 
     loaded, prompt = _prepare(image, question, model, device, dtype, quantize)
     comparisons = _contest(loaded, prompt, method, keep, n1, knob, limit, _nothing)
-    options: dict[str, Any] = {"width": width, "dpi": dpi}
+    options: dict[str, Any] = {"width": width, "dpi": dpi, "command": shlex.join(["trimviz", *sys.argv[1:]])}
+    if len(set(method)) == len(method):
+        options["labels"] = [PRUNERS[key].name for key in method]
     if panels:
         options["panels"] = tuple(name.strip() for name in panels.split(","))
     for path in draw.figure(comparisons, out, **options):

@@ -48,7 +48,7 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
         "knobs": dict(run.knobs),
         "budget": run.budget,
         "n": comparison.n,
-        "n1": int(run.stages[0].kept.sum()) if len(run.stages) > 1 else comparison.n,
+        "n1": comparison.n if run.n1 is None else run.n1,
         "k": len(run.kept),
         "alpha": scores.get("alpha"),
         "order": None if order is None else order.tolist(),

@@ -218,6 +218,13 @@ class Run:
     panels: tuple[Panel, ...]
 
     @property
+    def n1(self) -> int | None:
+        """Size of the first stage, where a method narrows the tokens in several stages at one depth; None elsewhere."""
+        if len(self.stages) < 2 or self.stages[0].depth != self.stages[-1].depth:
+            return None
+        return int(self.stages[0].kept.sum())
+
+    @property
     def kept(self) -> np.ndarray:
         """(K,) sorted token indices that live through the last stage; all of them in a dense run."""
         if not self.stages:

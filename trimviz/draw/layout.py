@@ -29,7 +29,6 @@ from trimviz.draw.page import BLANKS, INCH, LINE, QUIET, SMALL, TITLE, Piece, me
 from trimviz.draw.words import (
     answer_pieces,
     badge,
-    first_stage,
     kept_in_words,
     padding_in_words,
     place,
@@ -63,7 +62,7 @@ def lay_out(
     """The whole figure on a sheet of a width in points."""
     sheet = Sheet(width)
     sheet.caption = sidecar.caption(
-        several, labels, [kept_in_words(c.pruned) for c in several], [first_stage(c.pruned) for c in several]
+        several, labels, [kept_in_words(c.pruned) for c in several], [c.pruned.n1 for c in several]
     )
     if len(several) == 1:
         bottom = _alone(sheet, several[0], labels[0], panels or ALONE, columns, stem, bool(panels))
@@ -98,7 +97,7 @@ def _alone(
     if any(name not in ("input", "score", "scores", "curve", "answers") for name in shown):
         y = legend(sheet, runs, 0, y, width)
     facts = [c.model, label, kept_in_words(c.pruned)]
-    n1 = first_stage(c.pruned)
+    n1 = c.pruned.n1
     y = _facts(sheet, facts, n1, [padding_in_words(c.pruned)], 0, y, width)
     most_lines = 6 if "answers" in panels else 1
     y = _said(sheet, c, 0, y + 1, width, most_lines)
@@ -166,7 +165,7 @@ def _beside(
             scales.append(scale_in_words([scores_of(run)[: 1 if name == "score" else None] for run in runs]))
     for i, c in enumerate(several):
         x = left + i * (each + GAP)
-        at = _facts(sheet, [kept_in_words(c.pruned)], first_stage(c.pruned), [padding_in_words(c.pruned)], x, y, each)
+        at = _facts(sheet, [kept_in_words(c.pruned)], c.pruned.n1, [padding_in_words(c.pruned)], x, y, each)
         if not shared:
             about: list[tuple[str, list[Piece]]] = [("Question:", [(c.question, "")]), ("Model:", [(c.model, "")])]
             at = say([*about, ("Dense:", answer_pieces(c, "dense"))], x, at, each)

@@ -63,11 +63,6 @@ def tokens_of(run: Run) -> np.ndarray:
     return np.arange(1 + max(int(p.token.max()) for p in run.panels))
 
 
-def first_stage(run: Run) -> int | None:
-    """Size of the first of several stages, N1; None for a method with one."""
-    return outputs(run.stages[0]) if len(run.stages) > 1 else None
-
-
 def outputs(stage: Stage) -> int:
     """Tokens that a stage leaves; a merged group is one."""
     return len(np.unique(stage.owner[stage.owner >= 0]))

@@ -106,7 +106,13 @@ def gather(picture: str | None, question: str | None, settings: Any, sliders: An
     if kept is not None and not (isinstance(kept, list) and all(isinstance(token, int) for token in kept)):
         raise ValueError("The chosen patches did not arrive as numbers; load the page again.")
     return Ask(
-        picture or "", question or "", method, chosen, KEEP if keep is None else keep, n1, None if kept is None else tuple(kept)
+        picture or "",
+        question or "",
+        method,
+        chosen,
+        KEEP if keep is None else keep,
+        n1,
+        None if kept is None else tuple(kept),
     )
 
 
@@ -146,7 +152,7 @@ def picture_of(sight: Sight, result: Result | None, question: str, afresh: bool 
 
 
 def wire(page: gr.Blocks, on: Parts, service: Service, offered: Sequence[Example], ready: bool) -> None:
-    """Connect the components of a page with a service; `ready` where the page shows its first example from the start."""
+    """Connect the components of a page with a service; `ready` where the page opens on an answered example."""
     runner = Runner(service)
     shown = [on.state, on.view, on.pruned, on.dense, on.detail]
     skip = gr.skip()
@@ -189,21 +195,27 @@ def wire(page: gr.Blocks, on: Parts, service: Service, offered: Sequence[Example
             yield _state(step.says + " …", service, ask.question), view, said, full, skip
 
     @told
-    def again(epoch: int, picture: str, question: str, settings: Any, sliders: Any, request: gr.Request) -> Iterator[Any]:
+    def again(
+        epoch: int, picture: str, question: str, settings: Any, sliders: Any, request: gr.Request
+    ) -> Iterator[Any]:
         """The same after a setting moved; nothing where nothing was asked yet."""
         yield skip
         if picture and question:
             yield from run(epoch, picture, question, settings, sliders, request)
 
     @told
-    def arrive(epoch: int, picture: str, question: str, settings: Any, sliders: Any, request: gr.Request) -> Iterator[Any]:
+    def arrive(
+        epoch: int, picture: str, question: str, settings: Any, sliders: Any, request: gr.Request
+    ) -> Iterator[Any]:
         """What the address asked for."""
         yield skip  # a generator that yields nothing would empty the page
         if epoch != UNTOUCHED:
             yield from run(epoch, picture, question, settings, sliders, request)
 
     @told
-    def moved(epoch: int, picture: str, question: str, settings: Any, sliders: Any, request: gr.Request) -> Iterator[Any]:
+    def moved(
+        epoch: int, picture: str, question: str, settings: Any, sliders: Any, request: gr.Request
+    ) -> Iterator[Any]:
         """The same after a slider moved or a patch was toggled."""
         yield skip
         if picture and question:
@@ -229,7 +241,9 @@ def wire(page: gr.Blocks, on: Parts, service: Service, offered: Sequence[Example
     on.sliders.commit(begin, None, on.epoch, **quick).success(moved, inputs, shown, **busy)
     picked = on.gallery.pick(show_example, on.gallery, [on.picture, on.question, on.suggestions], **quick)
     picked.success(begin, None, on.epoch, **quick).success(run, inputs, shown, **busy)
-    suggested = on.suggestions.pick(lambda value: value["items"][value["picked"]]["label"], on.suggestions, on.question, **quick)
+    suggested = on.suggestions.pick(
+        lambda value: value["items"][value["picked"]]["label"], on.suggestions, on.question, **quick
+    )
     suggested.success(begin, None, on.epoch, **quick).success(run, inputs, shown, **busy)
     on.stop.click(begin, None, on.epoch, **quick).success(lambda: "stopped", None, on.state, **quick)
 
@@ -241,15 +255,24 @@ def wire(page: gr.Blocks, on: Parts, service: Service, offered: Sequence[Example
         return gr.Files(value=paper_figure([result.comparison], kind, width, command), visible=True)
 
     on.export.click(
-        draw, [*inputs[1:], on.kind, on.width], on.files, concurrency_id="draw", concurrency_limit=2, api_visibility="private"
+        draw,
+        [*inputs[1:], on.kind, on.width],
+        on.files,
+        concurrency_id="draw",
+        concurrency_limit=2,
+        api_visibility="private",
     )
 
     @told
-    def contest(epoch: int, picture: str, question: str, settings: Any, sliders: Any, methods: list[str], request: gr.Request) -> Any:
+    def contest(
+        epoch: int, picture: str, question: str, settings: Any, sliders: Any, methods: list[str], request: gr.Request
+    ) -> Any:
         """A row for each method as it finishes."""
         session = str(request.session_hash)
         ask = replace(gather(picture, question, settings, sliders), chosen=None)
-        rows: list[tuple[str, str, Result | str | None]] = [(key, PRUNERS[key].name, None) for key in methods if key in PRUNERS]
+        rows: list[tuple[str, str, Result | str | None]] = [
+            (key, PRUNERS[key].name, None) for key in methods if key in PRUNERS
+        ]
         yield text.contest(rows)
         for done, (method, result) in enumerate(contested(runner, ask, [key for key, _, _ in rows], session, epoch)):
             rows[done] = (method, PRUNERS[method].name, result)
@@ -258,7 +281,9 @@ def wire(page: gr.Blocks, on: Parts, service: Service, offered: Sequence[Example
     on.contest.click(begin, None, on.epoch, **quick).success(contest, [*inputs, on.methods], on.table, **busy)
 
 
-def contested(runner: Runner, ask: Ask, methods: Sequence[str], session: str, epoch: int) -> Iterator[tuple[str, Result | str]]:
+def contested(
+    runner: Runner, ask: Ask, methods: Sequence[str], session: str, epoch: int
+) -> Iterator[tuple[str, Result | str]]:
     """Each method in turn with its result, or the reason why there is none."""
     if not methods:
         raise ValueError("No method is chosen; tick at least one.")
@@ -287,9 +312,8 @@ def whole(result: Result, service: Service, offered: Sequence[Example], afresh: 
     """A finished run on the page: state, lens, both answers, detail."""
     comparison = result.comparison
     ask, run = result.ask, comparison.pruned
-    n1 = int(run.stages[0].kept.sum()) if len(run.stages) > 1 else None
     where = _where(ask, offered)
-    state = address.write(ask, len(run.kept), n1, offered)
+    state = address.write(ask, len(run.kept), run.n1, offered)
     detail = (
         f'<div data-address="{text.escape(state)}">{text.divergence(comparison.divergence)}{text.cost(comparison)}'
         f"{text.takeaway(result, service.name, where)}</div>"
@@ -327,7 +351,10 @@ def _state(says: str, service: Service, question: str) -> str:
     unknown = service.unknown(question)
     if unknown:
         words = ", ".join(f"“{word}”" for word in unknown[:6])
-        says = f'<span class="warn">The toy model has never seen {text.escape(words)}; its answer means little.</span> {says}'
+        says = (
+            f'<span class="warn">The toy model has never seen {text.escape(words)}; its answer means '
+            f"little.</span> {says}"
+        )
     return f'<div role="status">{says}</div>'
 
 

@@ -68,7 +68,7 @@ def settings_said(result: Result) -> str:
     if result.ask.chosen is not None:
         return f"{len(run.kept)} patches chosen by hand"
     said = f"keep {len(run.kept)}"
-    return f"{said}, N1 {run.stages[0].kept.sum()}" if len(run.stages) > 1 else said
+    return said if run.n1 is None else f"{said}, N1 {run.n1}"
 
 
 def marked(comparison: Comparison, which: str) -> str:
@@ -133,9 +133,11 @@ def cost(comparison: Comparison) -> str:
         f"{staircase(pruned, dense)}"
         "<table><thead><tr><th></th><th>pruned</th><th>dense</th><th></th></tr></thead>"
         f'<tbody><tr class="group"><th colspan="4"><i>computed</i></th></tr>{computed}'
-        f'<tr class="group"><th colspan="4"><i>measured on {escape(comparison.device)}, {escape(comparison.dtype)}</i></th></tr>'
+        f'<tr class="group"><th colspan="4"><i>measured on {escape(comparison.device)}, '
+        f"{escape(comparison.dtype)}</i></th></tr>"
         f"{measured}</tbody></table>"
-        f'<p class="quiet">Distance of the two models: {"same words" if comparison.same else "different words"}{kl}</p></details>'
+        '<p class="quiet">Distance of the two models: '
+        f"{'same words' if comparison.same else 'different words'}{kl}</p></details>"
     )
 
 
@@ -153,8 +155,10 @@ def staircase(pruned: Run, dense: Run) -> str:
 
     said = f"Tokens entering each of {layers} layers: dense {dense.alive[0]}, pruned {_runs(pruned.alive)}."
     return (
-        f'<figure class="stairs"><svg viewBox="0 0 {width} {height}" preserveAspectRatio="none" role="img" aria-label="{said}">'
-        f'<polyline class="dense" points="{steps(dense.alive)}"/><polyline class="pruned" points="{steps(pruned.alive)}"/></svg>'
+        f'<figure class="stairs"><svg viewBox="0 0 {width} {height}" preserveAspectRatio="none" role="img" '
+        f'aria-label="{said}">'
+        f'<polyline class="dense" points="{steps(dense.alive)}"/><polyline class="pruned" '
+        f'points="{steps(pruned.alive)}"/></svg>'
         f"<figcaption>Tokens entering each of {layers} layers: <b class='dense'>{dense.alive[0]}</b> dense, "
         f"<b class='pruned'>{_runs(pruned.alive)}</b> pruned</figcaption></figure>"
     )
@@ -252,7 +256,7 @@ def takeaway(result: Result, model: str, picture: str) -> str:
 
 
 def contest(rows: Sequence[tuple[str, str, Result | str | None]]) -> str:
-    """A row for each (key, name, result): a reason in place of a result where the method cannot run, None while it waits."""
+    """A row for each (key, name, result): in place of a result a reason why it cannot run, or None while it waits."""
     results = [r for _, _, r in rows if isinstance(r, Result)]
     body = "".join(_row(name, r) for _, name, r in rows)
     head = "".join(
@@ -266,7 +270,10 @@ def contest(rows: Sequence[tuple[str, str, Result | str | None]]) -> str:
     if results:
         run = results[0].comparison.dense
         dense = _cells("Dense", thumb(run), run, "", "")
-    table = f'<div class="scroll"><table class="contest"><thead><tr>{head}</tr></thead><tbody>{dense}{body}</tbody></table></div>'
+    table = (
+        f'<div class="scroll"><table class="contest"><thead><tr>{head}</tr></thead><tbody>'
+        f"{dense}{body}</tbody></table></div>"
+    )
     return table + (jaccard(rows) if len(results) > 1 else "")
 
 
@@ -282,9 +289,16 @@ def _row(name: str, result: Result | str | None) -> str:
 
 def _cells(name: str, picture: str, run: Run, badge: str, kl: str) -> str:
     cells = (
-        picture, escape(run.answer.text), badge, kl, f"{run.visual_alive.mean():.1f}", f"{run.visual_alive[-1]}", _short(run.flops),
-        f"{1000 * (run.seconds['prefill'] + run.seconds['select']):.1f}", f"{1000 * run.seconds['decode']:.1f}",
-    )  # fmt: skip
+        picture,
+        escape(run.answer.text),
+        badge,
+        kl,
+        f"{run.visual_alive.mean():.1f}",
+        f"{run.visual_alive[-1]}",
+        _short(run.flops),
+        f"{1000 * (run.seconds['prefill'] + run.seconds['select']):.1f}",
+        f"{1000 * run.seconds['decode']:.1f}",
+    )
     return f"<tr><th>{escape(name)}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
 
 
@@ -300,8 +314,10 @@ def jaccard(rows: Sequence[tuple[str, str, Result | str | None]]) -> str:
         for (name, _), line in zip(named, table.tolist(), strict=True)
     )
     return (
-        "<h3>Kept patches in common</h3><p class='quiet'>Jaccard overlap: shared patches over all that either method keeps.</p>"
-        f'<div class="scroll"><table class="jaccard"><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+        "<h3>Kept patches in common</h3><p class='quiet'>Jaccard overlap: shared patches over all that "
+        "either method keeps.</p>"
+        f'<div class="scroll"><table class="jaccard"><thead><tr><th></th>{head}</tr></thead><tbody>'
+        f"{body}</tbody></table></div>"
     )
 
 
@@ -324,7 +340,10 @@ def _veiled(panel: Panel, kept: np.ndarray | None) -> str:
         mask = Image.fromarray((cells * 255).astype(np.uint8)).resize(picture.size, Image.Resampling.NEAREST)
         dropped = ImageEnhance.Brightness(picture.convert("L").convert("RGB")).enhance(0.3)
         picture = Image.composite(picture, dropped, mask)
-    return f'<img src="{data_url(picture)}" alt="{escape(panel.name)}: {count} of {int((panel.token >= 0).sum())} patches kept">'
+    return (
+        f'<img src="{data_url(picture)}" alt="{escape(panel.name)}: {count} of '
+        f'{int((panel.token >= 0).sum())} patches kept">'
+    )
 
 
 def data_url(picture: Image.Image, quality: int = 82) -> str:

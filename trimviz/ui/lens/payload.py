@@ -157,7 +157,7 @@ def _scores(stages: Sequence[Stage]) -> list[dict[str, Any]]:
 
 def _first_size(run: Run, n: int) -> int:
     """Size of the first stage's set where a second follows, else N."""
-    return int(run.stages[0].kept.sum()) if len(run.stages) > 1 else n
+    return n if run.n1 is None else run.n1
 
 
 def _table(table: OrderTable) -> dict[str, Any]:
