@@ -177,16 +177,16 @@ def test_originals_belong_to_their_panels():
     assert payload(comparison, table, explanation, QUESTION, [])["panels"][0]["original"] == -1
 
 
-def synthetic(side: int, seed: int = 0):
-    """A run, table and explanation as large as those of a square grid of side x side tokens; random, so hard to compress."""
+def synthetic(rows: int, cols: int, seed: int = 0):
+    """A run, table and explanation as large as those of a grid of tokens; random, so hard to compress."""
     rng = torch.Generator().manual_seed(seed)
-    n = side * side
+    n = rows * cols
     features = torch.randn(n, 48, generator=rng)
     rank = torch.randperm(n, generator=rng)
     sizes = torch.arange(1, n + 1) if n <= WHOLE else torch.arange(1, 101) * n // 100
-    rows = repmax_table(cosine(features), rank, sizes)
+    table_rows = repmax_table(cosine(features), rank, sizes)
     table = OrderTable(
-        sizes.numpy(), rank.numpy(), tuple(row[:m].numpy() for row, m in zip(rows, sizes.tolist(), strict=True))
+        sizes.numpy(), rank.numpy(), tuple(row[:m].numpy() for row, m in zip(table_rows, sizes.tolist(), strict=True))
     )
     kept = np.zeros(n, bool)
     kept[table.orders[-1][: n // 9]] = True
@@ -199,8 +199,8 @@ def synthetic(side: int, seed: int = 0):
         Stage("last", 0, kept, owner, order, scores),
     )
     photo = Image.open(HERE.parent / "assets" / "examples" / "astronaut.jpg").convert("RGB")
-    shown = photo.resize((14 * side, 14 * side))
-    panel = Panel("image", shown, np.arange(n).reshape(side, side), np.ones((side, side), bool), (0, 0, *photo.size))
+    shown = photo.resize((14 * cols, 14 * rows))
+    panel = Panel("image", shown, np.arange(n).reshape(rows, cols), np.ones((rows, cols), bool), (0, 0, *photo.size))
     run = Run(
         "random",
         {},
@@ -224,7 +224,7 @@ def synthetic(side: int, seed: int = 0):
 
 
 def test_payload_of_many_tokens_stays_small():
-    run, table, explanation, photo = synthetic(24)
+    run, table, explanation, photo = synthetic(24, 24)
     size = len(json.dumps(payload(run, table, explanation, "?", [photo])))
     assert size <= BOUND, f"{size} bytes"
 

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { compareSets } from "../../trimviz/ui/lens/diff.js";
+import { toward } from "../../trimviz/ui/lens/controls.js";
 import { keptTokens, openTable, select, selectionOf, snap } from "../../trimviz/ui/lens/table.js";
 
 // Four tokens, ranked 2, 0, 3, 1 by the first stage; the orders are worked out by hand and are not prefixes of each other.
@@ -36,6 +37,11 @@ test("N1 snaps to the nearest tabulated size and never below keep", () => {
   assert.equal(raw.sizes[snap(raw.sizes, 99, 1)], 4);
   const seen = select(openTable(raw), NAMES, 1, 3);
   assert.deepEqual([seen.n1, seen.k, [...seen.order]], [4, 3, [3, 1, 0]]);
+});
+
+test("a key press leads to the next tabulated size", () => {
+  const sizes = [28, 57, 86];
+  assert.deepEqual([toward(sizes, 57, 58), toward(sizes, 57, 56), toward(sizes, 57, 85), toward(sizes, 86, 87), toward(sizes, 57, 57)], [86, 28, 86, 86, 57]);
 });
 
 test("keep stays between one token and all", () => {

@@ -1,7 +1,7 @@
 """The lens: a picture of what a run kept, redrawn in the browser while the sliders move.
 
-`lens` draws a value made by `payload`; `controls` holds the sliders and fires `commit` when a choice has settled. Both are
-plain `gr.HTML` with a script put together from the modules beside this file.
+`lens` draws a value made by `payload`; `controls` holds the sliders and fires `commit` when a choice has settled. Both
+are plain `gr.HTML` with a script put together from the modules beside this file.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LENS = (
     "text.js",
     "lens.js",
 )
-CONTROLS = (*SHARED, "controls.js")
+CONTROLS = (*SHARED, "table.js", "controls.js")
 IMPORT = re.compile(r"^import\b[^;]*;\n", re.MULTILINE)
 
 __all__ = ["controls", "lens", "payload", "script"]
@@ -53,10 +53,10 @@ def lens(value: dict[str, Any] | None = None, elem_id: str = "lens") -> gr.HTML:
 def controls(value: dict[str, Any] | None = None, elem_id: str = "controls", lens_id: str = "lens") -> gr.HTML:
     """Sliders for the number of tokens kept and for N1, which redraw the lens `lens_id` at every step.
 
-    Its value is {"n1", "k", "kept"}, `kept` being a list of tokens where a person changed the set by hand, else None. The
-    event `commit` fires with that value when a slider is let go, 350 ms after the last key, or when a patch was toggled:
-    `controls().commit(fn, inputs=[controls])`. A value sent to it ({"n1", "k"}) moves the sliders. On the page it takes its
-    place under the lens's picture, wherever it stands in the layout.
+    Its value is {"n1", "k", "kept"}, `kept` being a list of tokens where a person changed the set by hand, else None.
+    The event `commit` fires with that value when a slider is let go, 350 ms after the last key, or when a patch was
+    toggled: `controls().commit(fn, inputs=[controls])`. A value sent to it ({"n1", "k"}) moves the sliders. On the page
+    it takes its place under the lens's picture, wherever it stands in the layout.
     """
     return gr.HTML(
         value,

@@ -1,4 +1,5 @@
 import { showState } from "./state.js";
+import { snap } from "./table.js";
 
 /**
  * Native sliders beside the lens: every step redraws it at once, and the server hears of a choice when it has settled.
@@ -6,6 +7,18 @@ import { showState } from "./state.js";
 
 const SETTLE = 350; // milliseconds after the last key
 const LEAST = { n1: 2, k: 1 }; // a first stage of "1" would be read as a share, the whole
+
+/**
+ * The tabulated size for a wish; one step of a key leads to the next size even where that is farther than the present one.
+ * @param {number[]} sizes ascending
+ * @param {number} present
+ * @param {number} wanted
+ */
+export function toward(sizes, present, wanted) {
+  const near = sizes[snap(sizes, wanted, 1)];
+  if (near !== present || wanted === present) return near;
+  return (wanted > present ? sizes.find((size) => size > present) : sizes.findLast((size) => size < present)) ?? present;
+}
 
 /**
  * @param {HTMLElement} element
@@ -71,7 +84,8 @@ export function mountControls(element, props, trigger, watch, id, lensId) {
   /** @param {string} name @param {number} value */
   function move(name, value) {
     if (!limits || !Number.isFinite(value)) return;
-    now[name] = Math.max(LEAST[name], Math.min(limits.n, Math.round(value)));
+    const wanted = Math.max(LEAST[name], Math.min(limits.n, Math.round(value)));
+    now[name] = name === "n1" && limits.sizes ? toward(limits.sizes, now.n1, wanted) : wanted;
     apply();
     later();
   }

@@ -16,7 +16,11 @@ from trimviz.ui.lens import CONTROLS, FOLDER, LENS, script
 
 def export(value: Mapping[str, Any], title: str) -> str:
     """The file's text for a `payload`."""
-    parts = {f"{name}_{kind}": (FOLDER / f"{name}.{kind}").read_text("utf-8") for name in ("lens", "controls") for kind in ("html", "css")}
+    parts = {
+        f"{name}_{kind}": (FOLDER / f"{name}.{kind}").read_text("utf-8")
+        for name in ("lens", "controls")
+        for kind in ("html", "css")
+    }
     return Template((FOLDER / "export.html").read_text("utf-8")).substitute(
         parts,
         title=html.escape(title),
@@ -32,11 +36,15 @@ def _answers(value: Mapping[str, Any]) -> str:
     told, run = value["answers"], value["run"]
     if told is None:
         return ""
-    said = {which: " ".join(_word(kind, words) for kind, words in told["diff"] if kind in ("same", which)) for which in ("dense", "pruned")}
+    said = {
+        which: " ".join(_word(kind, words) for kind, words in told["diff"] if kind in ("same", which))
+        for which in ("dense", "pruned")
+    }
     setting = f"keep {run['k']}" + (f", N1 {run['n1']}" if run["n1"] < value["n"] else "")
     return (
         f"<p>{html.escape(told['badge'])}</p><p class='for' hidden>These answers belong to {setting}.</p>"
-        f"<p><b>Pruned, {setting}</b>{said['pruned']}</p><p><b>Dense, all {value['n']} visual tokens</b>{said['dense']}</p>"
+        f"<p><b>Pruned, {setting}</b>{said['pruned']}</p><p><b>Dense, all {value['n']} visual tokens</b>"
+        f"{said['dense']}</p>"
     )
 
 

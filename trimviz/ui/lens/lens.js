@@ -38,6 +38,7 @@ const DARK = {
   curve: { line: "#a5b4fc", rest: "#4b5563", mark: "#ff5cb8", grid: "#374151" },
 };
 const COVER = 0.8; // of a score's colour over the grey picture
+const KEPT = "kept"; // the view of the final set
 const PAGE = 100; // rows of the table at a time
 const FEW = 3; // panels up to this many share the width, more become a strip
 const STRIP = 148; // CSS pixels of a panel in a strip
@@ -157,14 +158,18 @@ export function mountLens(element, props, watch, id) {
   }
 
   function listViews() {
-    const staged = selection.steps.length;
     views = [
       ...data.scores.map((score, index) => ({ id: "score" + index, kind: "score", index, name: score.name })),
-      ...selection.steps.map((step, index) => ({ id: "stage" + index, kind: "stage", index, name: step.name })),
+      ...selection.steps.map((step, index) => ({
+        id: index === selection.steps.length - 1 ? KEPT : "stage" + index,
+        kind: "stage",
+        index,
+        name: step.name,
+      })),
     ];
     if (selection.order.length) views.push({ id: "order", kind: "order", index: 0, name: "Order" });
     if (state.pin >= 0 && data.explanation) views.push({ id: "similar", kind: "similar", index: 0, name: "Similar" });
-    if (!views.some((view) => view.id === state.view)) state.view = "stage" + (staged - 1);
+    if (!views.some((view) => view.id === state.view)) state.view = KEPT;
     if (!views.some((view) => view.id === state.view)) state.view = views[0]?.id ?? "";
   }
 
@@ -791,7 +796,7 @@ export function mountLens(element, props, watch, id) {
     state.step = Math.max(1, Math.min(many, step));
     if (state.step === many) state.step = null;
     const view = views.find((one) => one.id === state.view);
-    const moving = view && (view.kind === "order" || view.id === "stage" + (selection.steps.length - 1));
+    const moving = view && (view.kind === "order" || view.id === KEPT);
     if (!state.all && !moving) {
       state.view = "order";
       build();
@@ -846,7 +851,11 @@ export function mountLens(element, props, watch, id) {
   const acts = {
     all: () => ((state.all = !state.all), build(), remember()),
     margin: () => ((state.margin = !state.margin), build()),
-    edit: () => ((state.edit = !state.edit), press("edit", state.edit), tellEdits()),
+    edit: () => {
+      state.edit = !state.edit;
+      if (state.edit && !state.all) state.view = KEPT;
+      build();
+    },
     method: () => (state.flips.clear(), drawAll(), edited()),
     first: () => goStep(1),
     back: () => goStep((state.step ?? selection.order.length) - 1),

@@ -86,7 +86,8 @@ export function paintPanel(sheet, look, scene) {
   pen.setTransform(1, 0, 0, 1, 0, 0);
   pen.clearRect(0, 0, canvas.width, canvas.height);
 
-  if (sheet.original && frame.right - frame.left > right - left + frame.bottom - frame.top - (bottom - top)) paintMargin();
+  const beyond = frame.right - frame.left + frame.bottom - frame.top - (right - left + bottom - top);
+  if (sheet.original && beyond > 1) paintMargin();
   pen.drawImage(sized(sheet.source, area.width, area.height, look.photo === "grey"), area.x, area.y, area.width, area.height);
 
   const cells = sheet.cells.getContext("2d");
