@@ -65,7 +65,7 @@ def test_four_endpoints_are_public_and_documented(client: Client) -> None:
 
 def test_analyze_gives_the_selection_that_a_run_uses(client: Client, image: Path) -> None:
     said = client.predict(handle_file(image), QUESTION, METHOD, "9", "30", "", api_name="/analyze")
-    expected = trimviz.compare(llava(), image, QUESTION, METHOD, 9, **({"n1": 30}))
+    expected = trimviz.compare(llava(), image, QUESTION, METHOD, 9, n1=30)
     assert said["n"] == 36 and said["n1"] == 30 and said["k"] == 9
     assert sorted(said["order"]) == expected.pruned.kept.tolist()
     np.testing.assert_allclose(said["alpha"], expected.pruned.stages[-1].scores["alpha"], rtol=1e-6)
@@ -106,7 +106,9 @@ def test_figure_gives_a_file(client: Client, image: Path, kind: str) -> None:
         ({"knobs": '{"speed": 3}'}, "has no knob 'speed'"),
     ],
 )
-def test_bad_requests_get_a_sentence_and_the_next_is_right(client: Client, image: Path, change: dict, words: str) -> None:
+def test_bad_requests_get_a_sentence_and_the_next_is_right(
+    client: Client, image: Path, change: dict, words: str
+) -> None:
     good = {"image": handle_file(image), "question": QUESTION, "method": METHOD, "keep": "9", "n1": "", "knobs": ""}
     with pytest.raises(AppError, match=words):
         client.predict(**{**good, **change}, api_name="/analyze")
@@ -144,7 +146,9 @@ def test_a_tool_can_be_called_over_mcp(server: str, image: Path) -> None:
 
 
 def test_the_controls_become_a_request() -> None:
-    ask = events.gather("p.png", "q", {"method": METHOD, "knobs": {"positions": "keep"}}, {"k": 5, "n1": 20, "kept": [1]})
+    ask = events.gather(
+        "p.png", "q", {"method": METHOD, "knobs": {"positions": "keep"}}, {"k": 5, "n1": 20, "kept": [1]}
+    )
     assert ask == Ask("p.png", "q", METHOD, {"positions": "keep"}, 5, 20, None)
     assert events.gather("p.png", "q", None, {"k": 5, "n1": 2, "kept": [3, 1]}, by_hand=True).chosen == (3, 1)
     assert events.gather(None, None, None, None) == Ask("", "")
@@ -199,14 +203,18 @@ def test_a_newer_run_ends_an_older_one(image: Path) -> None:
 def test_compare_says_why_a_method_cannot_run(image: Path) -> None:
     service = Service(llava())
     rows = dict(
-        events.contested(events.Runner(service), Ask(str(image), QUESTION, keep=1), list(PRUNERS), "me", service.bump("me"))
+        events.contested(
+            events.Runner(service), Ask(str(image), QUESTION, keep=1), list(PRUNERS), "me", service.bump("me")
+        )
     )
     assert list(rows) == list(PRUNERS)
     for reason in service.methods().values():
         assert not reason or reason in rows.values()
     table = text.contest([(key, PRUNERS[key].name, row) for key, row in rows.items()])
     done = sum(not isinstance(row, str) for row in rows.values())
-    assert table.count("<tr>") == 2 * (1 + done) + 1 + len(rows) - done  # head, dense, rows; head and rows of the overlap
+    assert (
+        table.count("<tr>") == 2 * (1 + done) + 1 + len(rows) - done
+    )  # head, dense, rows; head and rows of the overlap
 
 
 # --- words --------------------------------------------------------------------------------------------------------
@@ -223,7 +231,12 @@ def test_nothing_that_a_model_or_person_says_becomes_markup(result) -> None:
         result.comparison, diff=(("same", evil), ("dense", evil), ("pruned", evil)), divergence=None, question=evil
     )
     changed = replace(result, comparison=comparison, ask=replace(result.ask, question=evil))
-    for part in (text.pruned_card(changed), text.dense_card(changed), text.streaming("a", evil, ""), text.waiting(evil, evil)):
+    for part in (
+        text.pruned_card(changed),
+        text.dense_card(changed),
+        text.streaming("a", evil, ""),
+        text.waiting(evil, evil),
+    ):
         assert "<img" not in part
 
 
@@ -254,7 +267,9 @@ def test_an_address_brings_its_request_back() -> None:
         assert address.read(dict(parse_qsl(address.write(ask, ask.keep, ask.n1, offered))), offered) == ask
 
 
-@pytest.mark.parametrize("query", [{"example": "none"}, {"k": "x"}, {"method": "x"}, {"knobs": "x:1"}, {"knobs": "positions:up"}])
+@pytest.mark.parametrize(
+    "query", [{"example": "none"}, {"k": "x"}, {"method": "x"}, {"knobs": "x:1"}, {"knobs": "positions:up"}]
+)
 def test_an_address_that_makes_no_sense_is_refused(query: dict[str, str]) -> None:
     with pytest.raises(ValueError, match=r"\w"):
         address.read(query, examples(drawn_first=True))

@@ -47,14 +47,14 @@ def expose(service: Service) -> None:
 
     @told
     def analyze(image: str, question: str, method: str, keep: str, n1: str, knobs: str) -> dict[str, Any]:
-        """Which visual tokens (patches) of a picture a pruning method keeps for a question, in which order, and the scores it went by.
+        """Which visual tokens (patches) of a picture a pruning method keeps for a question, in which order, and why.
 
         Args:
             image: The picture, as PNG, JPEG or WebP.
             question: A question about the picture.
             method: Key of the pruning method.
             keep: Visual tokens per decoder layer, a number such as "64" or a share such as "11.1%".
-            n1: Size of the first stage where the method has one: a share such as "0.8" or a count such as "460"; empty for the method's own.
+            n1: Size of the first stage where there is one: a share such as "0.8" or a count such as "460", or empty.
             knobs: Other settings of the method, as a JSON object; empty for the method's own.
 
         Returns:
@@ -66,14 +66,14 @@ def expose(service: Service) -> None:
 
     @told
     def answer(image: str, question: str, method: str, keep: str, n1: str, knobs: str) -> dict[str, Any]:
-        """Answer a question about a picture with all visual tokens and with the kept ones, and say what pruning changed and saved.
+        """Answer a question about a picture with all visual tokens and with the kept ones, and say what changed.
 
         Args:
             image: The picture, as PNG, JPEG or WebP.
             question: A question about the picture.
             method: Key of the pruning method.
             keep: Visual tokens per decoder layer, a number such as "64" or a share such as "11.1%".
-            n1: Size of the first stage where the method has one: a share such as "0.8" or a count such as "460"; empty for the method's own.
+            n1: Size of the first stage where there is one: a share such as "0.8" or a count such as "460", or empty.
             knobs: Other settings of the method, as a JSON object; empty for the method's own.
 
         Returns:
@@ -94,7 +94,7 @@ def expose(service: Service) -> None:
             keep: Visual tokens per decoder layer, a number such as "64" or a share such as "11.1%".
 
         Returns:
-            comparisons (one record a method, or its reason under refused), and jaccard, the pairwise overlap of kept tokens.
+            comparisons (one record a method, or its reason under refused), and jaccard, the overlap of kept tokens.
         """
         fits = [key for key, reason in service.methods().items() if not reason]
         keys = [key.strip() for key in methods.split(",") if key.strip()] or fits
@@ -119,7 +119,7 @@ def expose(service: Service) -> None:
             question: A question about the picture.
             method: Key of the pruning method.
             keep: Visual tokens per decoder layer, a number such as "64" or a share such as "11.1%".
-            n1: Size of the first stage where the method has one: a share such as "0.8" or a count such as "460"; empty for the method's own.
+            n1: Size of the first stage where there is one: a share such as "0.8" or a count such as "460", or empty.
             knobs: Other settings of the method, as a JSON object; empty for the method's own.
             format: pdf, svg or png.
             width: Name of a column width.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 import gradio as gr
 
@@ -23,7 +23,9 @@ def build(service: Service) -> gr.Blocks:
     offered = examples(drawn_first=service.bundled)
     first = offered[0]
     done = service.recall(Ask(str(first.path), first.questions[0]))
-    shown = events.whole(done, service, offered) if done else ("", None, *map(text.waiting, ("Pruned answer", "Dense answer")), "")
+    shown: tuple[Any, ...] = ("", None, text.waiting("Pruned answer"), text.waiting("Dense answer"), "")
+    if done:
+        shown = events.whole(done, service, offered)
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(1800, 86400)) as page:
         epoch = gr.State(events.UNTOUCHED)
         gr.HTML(header(service), elem_id="head", apply_default_css=False)
@@ -32,11 +34,23 @@ def build(service: Service) -> gr.Blocks:
                 with gr.Row(elem_id="stage"):
                     with gr.Column(elem_id="ask"):
                         picture = parts.picture(
-                            str(first.path), sources=["upload", "clipboard", "webcam"], label="Picture",
-                            show_label=False, height=180, elem_id="picture", buttons=[], placeholder="Drop a picture here, or click",
-                        )  # fmt: skip
+                            str(first.path),
+                            sources=["upload", "clipboard", "webcam"],
+                            label="Picture",
+                            show_label=False,
+                            height=180,
+                            elem_id="picture",
+                            buttons=[],
+                            placeholder="Drop a picture here, or click",
+                        )
                         question = gr.Textbox(
-                            first.questions[0], label="Question", lines=1, max_lines=4, max_length=5000, elem_id="question", submit_btn=False
+                            first.questions[0],
+                            label="Question",
+                            lines=1,
+                            max_lines=4,
+                            max_length=5000,
+                            elem_id="question",
+                            submit_btn=False,
                         )
                         suggestions = parts.picks(_asked(first), "suggestions", "Suggested questions")
                         with gr.Row(elem_id="go"):
@@ -46,7 +60,9 @@ def build(service: Service) -> gr.Blocks:
                     with gr.Column(elem_id="more"):
                         gr.HTML('<p class="label">Examples</p>', apply_default_css=False)
                         gallery = parts.picks(
-                            [{"label": e.title, "image": text.thumbnail(e.path)} for e in offered], "examples", "Example pictures"
+                            [{"label": e.title, "image": text.thumbnail(e.path)} for e in offered],
+                            "examples",
+                            "Example pictures",
                         )
                         settings = parts.settings(service.methods())
                     with gr.Column(elem_id="see"):
@@ -58,12 +74,17 @@ def build(service: Service) -> gr.Blocks:
                         detail = parts.detail(shown[4])
                         with gr.Accordion("Figure for a paper", open=False, elem_id="figure"):
                             kind = gr.Radio(["pdf", "svg", "png"], value="pdf", label="Format", elem_id="figure-kind")
-                            width = gr.Dropdown(api.widths(), value=api.widths()[0], label="Width", elem_id="figure-width")
+                            width = gr.Dropdown(
+                                api.widths(), value=api.widths()[0], label="Width", elem_id="figure-width"
+                            )
                             export = gr.Button("Make the figure", elem_id="export", size="sm")
-                            files = gr.Files(label="Figure, LaTeX snippet, settings", elem_id="figure-files", visible=False)
+                            files = gr.Files(
+                                label="Figure, LaTeX snippet, settings", elem_id="figure-files", visible=False
+                            )
             with gr.Tab("Compare methods", elem_id="compare-tab"):
                 gr.HTML(
-                    '<p class="quiet">Every method on the picture and question of the first tab, at the same number of visual '
+                    '<p class="quiet">Every method on the picture and question of the first tab, at the same number of '
+                    "visual "
                     "tokens per layer. One look at the picture and one dense answer are shared by all.</p>",
                     apply_default_css=False,
                 )
@@ -72,9 +93,28 @@ def build(service: Service) -> gr.Blocks:
                 contest = gr.Button("Compare", variant="primary", elem_id="contest", scale=0, min_width=160)
                 table = gr.HTML("", elem_id="table", apply_default_css=False)
         parts_of_page = events.Parts(
-            epoch, picture, question, suggestions, run, stop, state, gallery, settings, view, sliders, pruned, dense, detail,
-            kind, width, export, files, methods, contest, table,
-        )  # fmt: skip
+            epoch,
+            picture,
+            question,
+            suggestions,
+            run,
+            stop,
+            state,
+            gallery,
+            settings,
+            view,
+            sliders,
+            pruned,
+            dense,
+            detail,
+            kind,
+            width,
+            export,
+            files,
+            methods,
+            contest,
+            table,
+        )
         events.wire(page, parts_of_page, service, offered, done is not None)
         api.expose(service)
     return page
@@ -84,10 +124,23 @@ def show(page: gr.Blocks, host: str, port: int, share: bool = False, block: bool
     """Open the page on an address; returns its URL."""
     page.queue(max_size=64, default_concurrency_limit=2)
     _, url, _ = page.launch(
-        server_name=host, server_port=port, share=share, prevent_thread_lock=not block, quiet=not block, theme=theme(), css=css(),
-        js=parts.script("page.js"), run_history=False, footer_links=["api"], max_file_size="24mb", show_error=False,
-        enable_monitoring=False, state_session_capacity=500, mcp_server=mcp, allowed_paths=[str(folder) for folder in _folders()],
-    )  # fmt: skip
+        server_name=host,
+        server_port=port,
+        share=share,
+        prevent_thread_lock=not block,
+        quiet=not block,
+        theme=theme(),
+        css=css(),
+        js=parts.script("page.js"),
+        run_history=False,
+        footer_links=["api"],
+        max_file_size="24mb",
+        show_error=False,
+        enable_monitoring=False,
+        state_session_capacity=500,
+        mcp_server=mcp,
+        allowed_paths=[str(folder) for folder in _folders()],
+    )
     return url
 
 
@@ -105,7 +158,8 @@ def header(service: Service) -> str:
     about = f"<b>{escape(service.name)}</b>, {escape(model.name)} on {service.device}, {service.dtype}"
     if service.bundled:
         about = (
-            f"<b>{escape(service.name)}</b>, the bundled model: a toy of the architecture of {escape(model.name)}, trained on drawn "
+            f"<b>{escape(service.name)}</b>, the bundled model: a toy of the architecture of "
+            f"{escape(model.name)}, trained on drawn "
             f"scenes alone, so photographs are beyond it · {service.device}, {service.dtype}"
         )
     note = f' · <i role="note">{escape(service.note)}</i>' if service.note else ""

@@ -217,7 +217,8 @@ class Service:
         try:
             pruned = yield from self._answer(prompt, pruner, budget, ask.limit, stop)
             look = self._look(ask.picture, fingerprint(ask.picture))
-            view = Sight(pruned.run, self.table(ask, prompt), look.pictures, self._default(ask, prompt.n))
+            originals = tuple(p for p in look.pictures if isinstance(p, Image.Image))
+            view = Sight(pruned.run, self.table(ask, prompt), originals, self._default(ask, prompt.n))
             dense = yield from self._dense(ask, prompt, stop, pruned.run.answer.text, view)
         except engine.Cancelled:
             return
@@ -314,8 +315,16 @@ def _last(result: Result) -> Step:
 def key_of(ask: Ask) -> Hashable:
     """What makes two requests the same."""
     return (
-        "result", fingerprint(ask.picture), ask.question, ask.method, _plain(ask.knobs), str(ask.keep), ask.n1, ask.chosen, ask.limit,
-    )  # fmt: skip
+        "result",
+        fingerprint(ask.picture),
+        ask.question,
+        ask.method,
+        _plain(ask.knobs),
+        str(ask.keep),
+        ask.n1,
+        ask.chosen,
+        ask.limit,
+    )
 
 
 def _plain(knobs: Mapping[str, Any]) -> str:
@@ -338,7 +347,7 @@ def fingerprint(path: str) -> str:
 
 
 def size_of(thing: Any, seen: set[int] | None = None) -> int:
-    """Bytes of the arrays, tensors, pictures and texts inside a thing, each counted once; functions and models count nothing."""
+    """Bytes of the arrays, tensors, pictures and texts inside a thing, each once; functions and models are free."""
     seen = set() if seen is None else seen
     if id(thing) in seen:
         return 0

@@ -14,13 +14,20 @@ if LENT:
 # What ZeroGPU and CUDA say, and what it means for the person who waits.
 MEANINGS = (
     ("quota", "The GPU time of this visitor is used up for now; sign in to Hugging Face or come back later."),
-    ("illegal duration", "The request asked for more GPU time than one visitor may have; choose fewer methods at once."),
+    (
+        "illegal duration",
+        "The request asked for more GPU time than one visitor may have; choose fewer methods at once.",
+    ),
     ("no gpu", "No GPU became free in time; try again in a minute."),
     ("queue", "No GPU became free in time; try again in a minute."),
     ("timeout", "The run took longer than the GPU was lent for; ask for a shorter answer or try again."),
     ("gpu task aborted", "The run took longer than the GPU was lent for; ask for a shorter answer or try again."),
     ("worker", "The GPU worker stopped in the middle of the run; try again."),
-    ("out of memory", "The GPU has too little memory for this picture and model; choose a smaller picture, fewer tokens or a smaller model."),
+    (
+        "out of memory",
+        "The GPU has too little memory for this picture and model; choose a smaller picture, fewer tokens or "
+        "a smaller model.",
+    ),
 )
 
 

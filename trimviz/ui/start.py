@@ -73,7 +73,7 @@ def launch(
 def choose(model: str | None, device: str, dtype: str, quantize: str | None) -> tuple[Model, str]:
     """The model, and a note where it is not the one that would have been best.
 
-    Without a name: the first checkpoint that the project was written for where there is a CUDA GPU, the bundled model elsewhere.
+    Without a name: the first checkpoint on the lists where there is a CUDA GPU, the bundled model elsewhere.
     """
     if model is not None:
         return load(model, device, dtype, quantize), ""
