@@ -1,4 +1,4 @@
-"""Every method against a second version of it: loops in float64, written from the formulas, sharing nothing with the first.
+"""Every method against a second version of it: float64 loops written from the formulas, sharing nothing with the first.
 
 Inputs hold duplicates, zero vectors and equal scores. Near ties are apart by 1e-4 and more, which float32 resolves;
 closer ones are decided by rounding in any version, and identical tokens go by index.
@@ -411,7 +411,7 @@ def test_cdpruner_fills_by_relevance_once_the_space_is_spanned():
 
 
 def test_determinant_is_greedy_not_best():
-    """What the loop approximates: over all sets of three, none has a larger determinant by more than the known bound."""
+    """Over all sets of three, none has a larger determinant than this by more than the known bound."""
     rng = np.random.default_rng(2)
     x = tokens(rng, 9, 12, "plain")
     kernel = np.array([[cos(a, b) for b in x.tolist()] for a in x.tolist()])

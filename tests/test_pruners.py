@@ -80,15 +80,15 @@ def test_a_run_keeps_the_contract(method, family):
 def test_scores_are_missing_exactly_where_a_token_is_gone(method, family):
     skip_misfit(method, family)
     _, prompt = asked(family)
-    alive = np.ones(prompt.n, dtype=bool)
+    alive = after = np.ones(prompt.n, dtype=bool)
     depth = None
     for stage in ran(method, family, 0.5).run.stages:
         if depth is not None and stage.depth != depth:
-            alive = before
+            alive = after
         for name, values in stage.scores.items():
             assert (np.isnan(values) == ~alive).all(), f"{name} at depth {stage.depth}"
         assert not (stage.kept & ~alive).any()
-        _before, depth = stage.kept, stage.depth
+        after, depth = stage.kept, stage.depth
 
 
 @pytest.mark.parametrize(("method", "family"), PAIRS)
