@@ -110,12 +110,12 @@ def test_the_newcomers_path(context: BrowserContext, bundled: str, tmp_path: Pat
 
     page.locator("#suggestions .pick").nth(1).click()
     question = page.locator("#suggestions .pick").nth(1).inner_text()
-    expect(page.locator("#question textarea")).to_have_value(question)
+    expect(page.locator("#question textarea")).to_have_value(question, timeout=WAIT)
     page.wait_for_function("q => document.querySelector('#dense .card').dataset.about === `“${q}”`", arg=question)
     pruned_says(page, "100 of 576 patches")
 
     page.locator("#question textarea").fill("is there a zebra?")
-    expect(page.locator("#pruned .stale-note")).to_contain_text("stale: for keep 100, N1 300")
+    expect(page.locator("#pruned .stale-note")).to_contain_text("stale: for keep 100, N1 300", timeout=WAIT)
     page.locator("#run").click()
     expect(page.locator("#state")).to_contain_text("never seen “zebra”", timeout=WAIT)
     page.wait_for_function("document.querySelector('#dense .card').dataset.about === '“is there a zebra?”'")
@@ -124,7 +124,7 @@ def test_the_newcomers_path(context: BrowserContext, bundled: str, tmp_path: Pat
     expect(page.locator("[data-copy=link]")).to_have_text("Copied")
     link = page.evaluate("navigator.clipboard.readText()")
     other = open_page(context, link)
-    expect(other.locator("#question textarea")).to_have_value("is there a zebra?")
+    expect(other.locator("#question textarea")).to_have_value("is there a zebra?", timeout=WAIT)
     other.wait_for_function("document.querySelector('#pruned .card').dataset.about === 'keep 100, N1 300'")
     assert other.locator('.slide[data-name="k"]').input_value() == "100"
     assert other.locator('.slide[data-name="n1"]').input_value() == "300"

@@ -52,7 +52,7 @@ def build(service: Service) -> gr.Blocks:
                             elem_id="question",
                             submit_btn=False,
                         )
-                        suggestions = parts.picks(_asked(first), "suggestions", "Suggested questions")
+                        suggestions = parts.picks(_asked(first), "suggestions", "Suggested questions", fixed=False)
                         with gr.Row(elem_id="go"):
                             run = gr.Button("Run", variant="primary", elem_id="run", scale=2)
                             stop = gr.Button("Stop", elem_id="stop", scale=1)

@@ -25,16 +25,17 @@ def picture(value: str | None = None, **options: Any) -> gr.Image:
     return image
 
 
-def picks(items: Sequence[Mapping[str, str]], elem_id: str, label: str) -> gr.HTML:
+def picks(items: Sequence[Mapping[str, str]], elem_id: str, label: str, fixed: bool = True) -> gr.HTML:
     """A row of buttons, each {"label"} or {"label", "image": URL}.
 
-    A click sets `picked` in its value and fires `pick`; a value {"items": [...]} sent to it replaces the row.
+    A click sets `picked` in its value and fires `pick`. A row that is not `fixed` has its items in the value too, so that a
+    new value replaces them.
     """
     return gr.HTML(
-        {"picked": -1},
+        {"picked": -1} if fixed else {"items": list(items), "picked": -1},
         html_template=f'<div class="picks" role="group" aria-label="{label}"></div>',
         js_on_load=script("picks.js"),
-        items=list(items),
+        items=list(items) if fixed else [],
         elem_id=elem_id,
         apply_default_css=False,
     )
