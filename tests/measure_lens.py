@@ -1,7 +1,7 @@
-"""How long the lens takes from a slider step to the next paint, in headless Chromium; run by hand: python tests/measure_lens.py.
+"""How long the lens takes from a slider step to the next paint, in headless Chromium.
 
-Prints for several grids the time of the handler, which draws before it returns, and of a key press until after the next paint,
-with both idle and busy processor cores.
+Run by hand: python tests/measure_lens.py. Prints for several grids the time of the handler, which draws before it
+returns, and of a key press until after the next paint, with both idle and busy processor cores.
 """
 
 from __future__ import annotations
@@ -73,7 +73,9 @@ def main() -> None:
             page.wait_for_selector(".lens[data-state=ready]")
             page.evaluate(LISTEN)
             for busy in (False, True):
-                burning = [multiprocessing.Process(target=burn, daemon=True) for _ in range(os.cpu_count() if busy else 0)]
+                burning = [
+                    multiprocessing.Process(target=burn, daemon=True) for _ in range(os.cpu_count() if busy else 0)
+                ]
                 for process in burning:
                     process.start()
                 for slider in ("k", "n1"):
@@ -82,7 +84,8 @@ def main() -> None:
                             f"{name} {np.median(times):.1f} / {np.percentile(times, 95):.1f} ms (n={len(times)})"
                             for name, times in steps(page, slider, view).items()
                         )
-                        print(f"N={rows * cols} {'busy' if busy else 'idle'} {slider:2} {view:5}: {told}, median / p95", flush=True)
+                        load = "busy" if busy else "idle"
+                        print(f"N={rows * cols} {load} {slider:2} {view:5}: {told}, median / p95", flush=True)
                 for process in burning:
                     process.terminate()
             page.close()

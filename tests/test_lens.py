@@ -1,4 +1,4 @@
-"""The lens draws what the model used: its payload, read by the browser's own modules, against runs over the whole range."""
+"""The lens draws what the model used: its payload, read by the browser's own modules, against runs."""
 
 from __future__ import annotations
 

@@ -28,8 +28,8 @@ def picture(value: str | None = None, **options: Any) -> gr.Image:
 def picks(items: Sequence[Mapping[str, str]], elem_id: str, label: str, fixed: bool = True) -> gr.HTML:
     """A row of buttons, each {"label"} or {"label", "image": URL}.
 
-    A click sets `picked` in its value and fires `pick`. A row that is not `fixed` has its items in the value too, so that a
-    new value replaces them.
+    A click sets `picked` in its value and fires `pick`. A row that is not `fixed` has its items in the value too, so
+    that a new value replaces them.
     """
     return gr.HTML(
         {"picked": -1} if fixed else {"items": list(items), "picked": -1},
