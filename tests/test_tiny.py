@@ -15,7 +15,7 @@ from trimviz.tiny.evaluate import exam, methods
 from trimviz.tiny.world import Scene, Thing, Word
 
 BUNDLED = Path(__file__).parents[1] / "assets" / "tiny-llava"
-ACCURACY = 0.0  # that the bundled model must beat on 60 held-out questions
+ACCURACY = 0.5  # that the bundled model must beat on 60 held-out questions
 
 
 def thing(shape: str, color: str, x: int, y: int, size: str = "big") -> Thing:

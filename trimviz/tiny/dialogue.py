@@ -1,5 +1,6 @@
 """Packs many independent question-answer pairs about one picture into one sequence; it knows no model."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,18 +9,6 @@ from .questions import KINDS, Question, ask, split, vocabulary
 from .shape import SPECIAL
 from .world import COLORS, SHAPES, SIDE, SIZES, Scene
 
-# Pairs of each kind in a thousand: what is hard to learn is asked more often.
-SHARE = {
-    "color": 110,
-    "shape": 150,
-    "count": 130,
-    "presence": 80,
-    "position": 160,
-    "relation": 130,
-    "text": 140,
-    "background": 20,
-    "caption": 80,
-}
 HEAD = ("<s>", "user", ":")  # what stands before the picture
 TAIL = ("assistant", ":")  # what stands between question and answer
 # Row and column are thirds of the picture here.
@@ -41,12 +30,12 @@ class Talk:
     named: dict[str, np.ndarray]  # task -> (M,) what it names; IGNORE where it is not there
 
 
-def pairs(scene: Scene, rng: np.random.Generator, n: int) -> list[Question]:
-    """n questions about a scene, in the shares of SHARE."""
-    shares = np.array([SHARE[kind] for kind in KINDS]) / sum(SHARE.values())
+def pairs(scene: Scene, rng: np.random.Generator, n: int, shares: Sequence[int]) -> list[Question]:
+    """n questions about a scene; `shares` says how often each of KINDS is asked for."""
+    chance = np.array(shares) / sum(shares)
     found: list[Question] = []
     while len(found) < n:
-        for kind in rng.choice(KINDS, size=n - len(found), p=shares):
+        for kind in rng.choice(KINDS, size=n - len(found), p=chance):
             question = ask(scene, str(kind), rng)
             if question is not None:
                 found.append(question)

@@ -49,6 +49,7 @@ class Stage:
     horizon: int = 0  # steps that the cosine is laid out for; 0: as many as there are
     side: int = 336  # pixels of a crop
     spread: int = 0  # how far from its middle, in pixels, a crop may show the thing it was made for
+    shares: tuple[int, ...] = (12, 12, 13, 13, 15, 15, 7, 4, 9)  # how often each of KINDS is asked
     pairs: int = 0  # question-answer pairs a picture; 0: the tower learns alone
     marks: float = 0.3  # weight of what phrases point at, beside the answers
     pool: int = 1  # visual tokens are averaged over pool x pool cells
@@ -77,8 +78,31 @@ PRESETS = {
             Stage("talk", steps=200, horizon=1000, batch=12, rate=2e-3, scenes=5000, pairs=24, pool=2, tower=False),
             Stage("align", steps=300, batch=16, rate=3e-3, scenes=600, align=True),
             Stage("bind", steps=200, horizon=420, batch=12, rate=2e-3, scenes=5000, pairs=24, pool=2, tower=False),
-            Stage("point", steps=430, batch=12, rate=2e-3, scenes=5000, pairs=24, pool=2, tower=False, marks=1.0),
-            Stage("whole", steps=130, batch=8, rate=8e-4, scenes=5000, pairs=24, tower=False, marks=0.5),
+            Stage(
+                "point",
+                steps=430,
+                batch=12,
+                rate=2e-3,
+                scenes=5000,
+                pairs=24,
+                pool=2,
+                tower=False,
+                marks=1.0,
+                shares=(11, 15, 13, 8, 16, 13, 14, 2, 8),
+            ),
+            Stage(
+                "longer",
+                steps=190,
+                batch=12,
+                rate=1.6e-3,
+                scenes=5000,
+                pairs=24,
+                pool=2,
+                tower=False,
+                marks=0.5,
+                shares=(6, 16, 12, 5, 12, 15, 25, 1, 8),
+            ),
+            Stage("whole", steps=24, batch=8, rate=4e-4, scenes=5000, pairs=24, tower=False, marks=0.5),
         ),
         workers=0,
         twins=2,
@@ -356,7 +380,7 @@ class _TalkCourse:
         else:
             scenes = [scene(s, stage.most) for s in seeds("train", int(rng.integers(2**31)), self.batch)]
             seen = np.stack([np.asarray(paint(made)[0]) for made in scenes])
-        asked = [pairs(made, rng, stage.pairs) for made in scenes]
+        asked = [pairs(made, rng, stage.pairs, stage.shares) for made in scenes]
         return pack(scenes, asked, stage.pairs * WORDS_A_PAIR, rng), seen
 
     def loss(self, batch: tuple[Talk, np.ndarray]) -> tuple[Tensor, dict[str, Tensor]]:
