@@ -16,7 +16,7 @@ from trimviz.draw.picture import WHITE, grown, photo, rim
 from trimviz.types import Panel, Run
 
 HEIGHT = 384  # pixels of a panel, about
-LINE = 24  # pixels of the line of text
+LINE = 26  # pixels of the line of text
 GAP = 6
 NOW = (214, 40, 18)  # outline of the picks of the moment
 
