@@ -248,6 +248,20 @@ def test_the_cards_say_what_differs(result) -> None:
     assert f"word {comparison.divergence.word}" in text.divergence(comparison.divergence)
 
 
+@pytest.mark.parametrize("method", PRUNERS)
+def test_every_method_says_the_budget_that_was_asked_for(image: Path, method: str) -> None:
+    service = Service(llava())
+    if service.methods()[method]:
+        pytest.skip(service.methods()[method])
+    result = service.finish(Ask(str(image), QUESTION, method, keep=24))
+    assert (
+        text.settings_said(result).startswith("keep 24") and "k=24" in events.whole(result, service, examples(True))[4]
+    )
+    run = result.comparison.pruned
+    if not any(stage.depth for stage in run.stages):  # else a later cut leaves fewer than enter the last layer
+        assert run.visual_alive[-1] - text.left(run, 36) in (0, 1)  # a CLS token comes from no patch
+
+
 def test_the_cost_box_says_what_is_computed_and_what_is_measured(result) -> None:
     box = text.cost(result.comparison)
     assert "computed" in box and "measured on cpu" in box

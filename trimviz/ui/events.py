@@ -313,7 +313,7 @@ def whole(result: Result, service: Service, offered: Sequence[Example], afresh: 
     comparison = result.comparison
     ask, run = result.ask, comparison.pruned
     where = _where(ask, offered)
-    state = address.write(ask, len(run.kept), run.n1, offered)
+    state = address.write(ask, text.keep(result), run.n1, offered)
     detail = (
         f'<div data-address="{text.escape(state)}">{text.divergence(comparison.divergence)}{text.cost(comparison)}'
         f"{text.takeaway(result, service.name, where)}</div>"

@@ -50,7 +50,7 @@ def streaming(title: str, text: str, n: str) -> str:
 def pruned_card(result: Result) -> str:
     """The pruned answer, words that differ marked, and the verdict in words."""
     c = result.comparison
-    kept = len(c.pruned.kept)
+    kept = left(c.pruned, c.n)
     badge = f'<span class="badge {"same" if c.divergence is None else "differs"}">{escape(c.badge)}</span>'
     note = f"{kept} of {c.n} patches ({kept / c.n:.1%}) {badge}"
     return card("Pruned answer", note, marked(c, "pruned"), settings_said(result), kind="pruned")
@@ -62,12 +62,17 @@ def dense_card(result: Result) -> str:
     return card("Dense answer", f"all {c.n} patches", marked(c, "dense"), f"“{result.ask.question}”", kind="dense")
 
 
+def left(run: Run, n: int) -> int:
+    """Visual tokens after the last stage; tokens merged into one count as one."""
+    return len(set(run.stages[-1].owner.tolist()) - {-1}) if run.stages else n
+
+
 def settings_said(result: Result) -> str:
     """The settings of a run in words: "keep 64, N1 460"."""
     run = result.comparison.pruned
     if result.ask.chosen is not None:
         return f"{len(run.kept)} patches chosen by hand"
-    said = f"keep {len(run.kept)}"
+    said = f"keep {keep(result)}"
     return said if run.n1 is None else f"{said}, N1 {run.n1}"
 
 
@@ -192,7 +197,7 @@ def _ratio(dense: float, pruned: float) -> str:
 
 def as_python(result: Result, model: str, picture: str) -> str:
     """Code that makes the same comparison."""
-    settings = {"method": result.ask.method, "keep": _keep(result), **_knobs(result)}
+    settings = {"method": result.ask.method, "keep": keep(result), **_knobs(result)}
     if result.ask.chosen is not None:
         head = "from trimviz.chosen import Chosen\n"
         settings = {"method": f"Chosen(tokens={result.ask.chosen})", "keep": len(result.ask.chosen)}
@@ -213,7 +218,7 @@ def as_command(result: Result, model: str, picture: str) -> str:
     if result.ask.chosen is not None:
         return ""
     parts = ["python", "-m", "trimviz", "compare", picture, result.ask.question, "--model", model]
-    parts += ["--method", result.ask.method, "--keep", str(_keep(result))]
+    parts += ["--method", result.ask.method, "--keep", str(keep(result))]
     knobs = _knobs(result)
     if FIRST in knobs:
         parts += ["--n1", str(knobs.pop(FIRST))]
@@ -227,7 +232,8 @@ def _device(result: Result) -> str:
     return result.comparison.device
 
 
-def _keep(result: Result) -> int | float:
+def keep(result: Result) -> int | float:
+    """Visual tokens per layer that were asked for, which is what a slider, an address and a command say."""
     budget = result.comparison.pruned.budget or 0
     return int(budget) if budget == int(budget) else budget
 
