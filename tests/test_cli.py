@@ -100,6 +100,11 @@ def test_bad_input_is_one_sentence_on_stderr(run, arguments, sentence):
     assert "Traceback" not in err and "trimtokenator  " not in out
 
 
+def test_files_go_into_folders_that_do_not_exist_yet(run, tmp_path):
+    code, _, _ = run("compare", "picture.png", QUESTION, "--json", "new/out.json", "--npz", "other/out.npz")
+    assert code == 0 and (tmp_path / "new/out.json").is_file() and (tmp_path / "other/out.npz").is_file()
+
+
 def test_keep_beyond_n_keeps_everything(run, tmp_path):
     code, _, _ = run("compare", "picture.png", QUESTION, "--keep", "5000", "--json", "out.json")
     record = json.loads((tmp_path / "out.json").read_text())

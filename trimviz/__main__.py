@@ -92,8 +92,10 @@ def compare(
         if quiet:
             typer.echo(text)
         else:
+            json_file.parent.mkdir(parents=True, exist_ok=True)
             json_file.write_text(text + "\n", encoding="utf-8")
     if npz is not None:
+        npz.parent.mkdir(parents=True, exist_ok=True)
         save_npz(prompt, npz)
 
 
@@ -128,6 +130,7 @@ def figure(
         options["labels"] = [PRUNERS[key].name for key in method]
     if panels:
         options["panels"] = tuple(name.strip() for name in panels.split(","))
+    out.parent.mkdir(parents=True, exist_ok=True)
     for path in draw.figure(comparisons, out, **options):
         typer.echo(path)
 
@@ -283,7 +286,7 @@ def _typewriter() -> OnText:
 def _summary(comparisons: list[Comparison]) -> Table:
     table = Table(box=SIMPLE)
     table.add_column("run", no_wrap=True)
-    for heading in ("tokens/layer", "answer", "KL", "GFLOP*", "KV MB*", "prefill ms", "ms/token"):
+    for heading in ("tokens", "answer", "KL", "GFLOP*", "KV MB*", "prefill", "decode"):
         table.add_column(heading, justify="left" if heading == "answer" else "right")
     first = comparisons[0]
     rows = [(first.dense, "", "")]
@@ -315,10 +318,10 @@ def _overlap_table(comparisons: list[Comparison], jaccard: Any) -> Table:
 
 
 def main() -> None:
-    """Run a command; a ValueError becomes one sentence on stderr and exit code 2."""
+    """Run a command; bad input or a file that cannot be written is one sentence on stderr and exit code 2."""
     try:
         sys.exit(cli(standalone_mode=False) or 0)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         typer.echo(f"trimviz: {error}", err=True)
         sys.exit(2)
     except click.ClickException as error:
