@@ -49,8 +49,9 @@ def evaluate(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
 ) -> None:
     """Count exact answers to held-out questions, dense and for every method at every number of tokens."""
+    from trimviz.written import methods
+
     from .evaluate import evaluate as run
-    from .evaluate import methods
 
     keeps = [part.strip() for text in keep or [] for part in text.split(",") if part.strip()]
     try:

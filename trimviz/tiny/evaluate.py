@@ -15,7 +15,7 @@ from scipy.stats import binomtest
 from tqdm.auto import tqdm
 
 from trimviz import load
-from trimviz.compare import answer, budget_of, check, finish, pick
+from trimviz.compare import answer, budget_of, check, finish
 from trimviz.pruners import Pruner
 
 from .questions import KINDS, Question, quiz
@@ -52,22 +52,6 @@ def exam(n: int, seed: int, split: str = "test") -> Iterator[tuple[Image.Image, 
         n -= len(asked)
         if n == 0:
             return
-
-
-def methods(names: Sequence[str], n1: float | None = None) -> list[Pruner]:
-    """Methods from texts such as "random" or "trimtokenator:stages=swapped"; n1 goes to those that have such a knob."""
-    chosen = []
-    for name in names:
-        key, *settings = name.split(":")
-        known = {knob.name: knob for knob in type(pick(key, {})).knobs()}
-        knobs: dict[str, Any] = {"n1": n1} if n1 is not None and "n1" in known else {}
-        for setting in settings:
-            knob, equals, value = setting.partition("=")
-            if not equals:
-                raise ValueError(f"Expected a knob as name=value, got {setting!r}; write METHOD:knob=value.")
-            knobs[knob] = known[knob].parse(value) if knob in known else value
-        chosen.append(pick(key, knobs))
-    return chosen
 
 
 def evaluate(

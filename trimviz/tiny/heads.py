@@ -57,7 +57,7 @@ class PatchHeads(nn.Module):
 class MarkHeads(nn.Module):
     """Reads the language model midway: at the last word of a phrase such as "the red star", which thing is meant."""
 
-    depths = (1, 2)  # after these layers, counted from 0
+    depths = (2, 4)  # after these layers, counted from 0
 
     def __init__(self, width: int):
         super().__init__()
@@ -84,6 +84,8 @@ class WordHeads(nn.Module):
     """Reads the projector through the word table: a visual token should lie where the words for what it shows lie."""
 
     words: ClassVar[dict[str, tuple[str, ...]]] = {
+        "kind": ("background", "thing", "word"),
+        "center": ("", "one"),
         "shape": ("", *SHAPES),
         "color": ("", *COLORS),
         "size": ("", *SIZES),
@@ -105,13 +107,16 @@ class WordHeads(nn.Module):
         loss = loss + 4 * F.mse_loss(self.at(visual).float(), where)
         something = (answers["shape"] > 0) | (answers["word"] > 0)
         weight = torch.where(something, 1.0, 0.1)
+        kind = torch.where(answers["shape"] > 0, 1, torch.where(answers["word"] > 0, 2, 0))
+        thirds = {task: answers[task] // 8 for task in ("row", "column")}
+        known_answers = answers | thirds | {"kind": kind}
         for task, words in self.words.items():
             said = torch.tensor([NUMBER[word] if word else -1 for word in words], device=visual.device)
             known = F.normalize(table, dim=-1)[said.clamp(min=0)] * (said >= 0)[:, None]  # no word: a score of 0
             score = 6 * (visual @ known.T).float()
-            answer = answers[task] // 8 if task in ("row", "column") else answers[task]
+            answer = known_answers[task]
             loss = loss + (F.cross_entropy(score, answer, reduction="none") * weight).sum() / weight.sum()
-            if task in ("shape", "color", "size", "word"):
+            if task in ("kind", "center", "shape", "color", "size", "word"):
                 right[task] = (score.argmax(-1) == answer)[answer > 0].float().mean()
             else:
                 right[task] = (score.argmax(-1) == answer).float().mean()

@@ -10,7 +10,6 @@ from .world import COLORS, GROUNDS, SHAPES, SIDE, SIZES, TEXTURES, WORDS, Scene,
 
 PATCH = 14
 GRID = SIDE // PATCH
-MOST = 9  # owners of a picture: the background, up to six things, up to two words
 SEEN = 12  # pixels (of 196) of an owner that a patch must show to be called by its name
 
 # What each patch is asked for, and how many answers there are; answer 0 of the first four means "none".
@@ -34,9 +33,9 @@ class Album:
 
     scenes: list[Scene]
     pictures: np.ndarray  # (S, 336, 336, 3) uint8
-    owners: np.ndarray  # (S, 336, 336) uint8
-    names: dict[str, np.ndarray]  # shape, color, size, word -> (S, 9) answer of each owner
-    centers: np.ndarray  # (S, 9, 2) x and y of each owner, -1 where there is none
+    owners: np.ndarray  # (S, 336, 336) uint8: the background, then O - 1 things and words
+    names: dict[str, np.ndarray]  # shape, color, size, word -> (S, O) answer of each owner
+    centers: np.ndarray  # (S, O, 2) x and y of each owner, -1 where there is none
     things: np.ndarray  # (S,) number of things
     grounds: np.ndarray  # (S, 2) texture and ground
 
@@ -67,8 +66,9 @@ def album(seeds: list[int], most: int = 6, words: int = 2, workers: int = 0) -> 
         for i, job in enumerate(jobs):
             made, pictures[i], owners[i] = _painted(job)
             scenes.append(made)
-    names = {task: np.zeros((len(seeds), MOST), np.int64) for task in ("shape", "color", "size", "word")}
-    centers = np.full((len(seeds), MOST, 2), -1, np.int64)
+    held = 1 + most + words
+    names = {task: np.zeros((len(seeds), held), np.int64) for task in ("shape", "color", "size", "word")}
+    centers = np.full((len(seeds), held, 2), -1, np.int64)
     for s, made in enumerate(scenes):
         for i, thing in enumerate(made.things, 1):
             names["shape"][s, i] = 1 + SHAPES.index(thing.shape)
@@ -110,14 +110,16 @@ def _patches(book: Album, which: np.ndarray, corner: np.ndarray, side: int) -> P
         owners[b] = book.owners[s, y : y + side, x : x + side]
     cells = owners.reshape(n, across, PATCH, across, PATCH).transpose(0, 1, 3, 2, 4)
     cells = cells.reshape(n, across * across, PATCH**2)
-    shown = np.stack([np.count_nonzero(cells == i, axis=-1) for i in range(1, MOST)], axis=-1)  # (B, P, 8)
+    others = range(1, book.centers.shape[1])
+    shown = np.stack([np.count_nonzero(cells == i, axis=-1) for i in others], axis=-1)  # (B, P, O - 1)
     owner = np.where(shown.max(-1) >= SEEN, 1 + shown.argmax(-1), 0)  # (B, P)
     batch = np.arange(n)[:, None]
     answers = {task: names[which][batch, owner] for task, names in book.names.items()}
 
-    place = (book.centers[which] - corner[:, None]) // PATCH  # (B, 9, 2) column and row of each owner in the window
+    place = (book.centers[which] - corner[:, None]) // PATCH  # (B, O, 2) column and row of each owner in the window
     inside = (place >= 0).all(-1) & (place < across).all(-1) & (book.centers[which] >= 0).all(-1)
-    is_thing = (np.arange(MOST) >= 1) & (np.arange(MOST) <= book.things[which, None])
+    order = np.arange(book.centers.shape[1])
+    is_thing = (order >= 1) & (order <= book.things[which, None])
     center = np.zeros((n, across * across), np.int64)
     window, thing = np.nonzero(inside & is_thing)
     center[window, place[window, thing, 1] * across + place[window, thing, 0]] = 1

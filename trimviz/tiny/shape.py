@@ -33,7 +33,7 @@ ROOM = 256  # rows of the word table; the ones that no word uses stay untrained
 
 
 def build() -> LlavaForConditionalGeneration:
-    """The untrained model: CLIP 192 x 5 at 336 px, a two-layer projector, Llama 256 x 4."""
+    """The untrained model: CLIP 192 x 5 at 336 px, a two-layer projector, Llama 192 x 8."""
     vision = CLIPVisionConfig(
         image_size=336,
         patch_size=14,
@@ -47,9 +47,9 @@ def build() -> LlavaForConditionalGeneration:
     _, bos, eos, pad, image = range(len(SPECIAL))
     text = LlamaConfig(
         vocab_size=ROOM,
-        hidden_size=256,
-        intermediate_size=704,
-        num_hidden_layers=4,
+        hidden_size=192,
+        intermediate_size=528,
+        num_hidden_layers=8,
         num_attention_heads=4,
         num_key_value_heads=4,
         max_position_embeddings=2048,
