@@ -7,7 +7,8 @@ import sys
 
 import numpy as np
 import pytest
-from tiny_models import QUESTION, llava, picture
+from test_video import write
+from tiny_models import FAMILIES, QUESTION, llava, picture
 
 import trimviz.models
 from trimviz.__main__ import main
@@ -15,10 +16,15 @@ from trimviz.models import MODELS
 from trimviz.pruners import PRUNERS
 
 
+def loaded(name, device, dtype, quantize, **settings):
+    """The random model of a family by its key; "tiny" is the first."""
+    return FAMILIES.get(name, llava)().set(**settings)
+
+
 @pytest.fixture
 def run(monkeypatch, capsys, tmp_path):
     """Call the command line on the random model; returns exit code, stdout and stderr."""
-    monkeypatch.setattr(trimviz.models, "load", lambda *args: llava())
+    monkeypatch.setattr(trimviz.models, "load", loaded)
     monkeypatch.chdir(tmp_path)
     picture().save(tmp_path / "picture.png")
 
@@ -77,6 +83,23 @@ def test_several_methods_share_one_file(run, tmp_path):
     assert body["comparisons"][0]["dense"] == body["comparisons"][1]["dense"]
 
 
+def test_a_budget_is_told_in_every_way_of_counting(run, tmp_path):
+    methods = ("--method", "pyramiddrop", "--method", "tome")
+    code, out, _ = run("compare", "picture.png", QUESTION, *methods, "--keep", "18", "--json", "out.json")
+    deep, tower = json.loads((tmp_path / "out.json").read_text())["comparisons"]
+    alive = deep["cost"]["pruned"]["visual_alive"]
+    left = [*alive[1:], alive[-1]]
+    counts = {"input": sum(alive) / len(alive), "output": sum(left) / len(left), "final": alive[-1]}
+    assert deep["cost"]["pruned"]["counts"] == counts and deep["k"] == alive[-1]
+    assert deep["cost"]["pruned"]["mean_visual_tokens"] == counts["input"] > counts["output"] > counts["final"]
+    row = next(line for line in out.splitlines() if line.split()[:1] == ["pyramiddrop"] and "." in line)
+    assert row.split()[1:4] == [f"{counts['input']:.1f}", f"{counts['output']:.1f}", f"{counts['final']:.0f}"]
+    assert code == 0 and "mean of those that enter" in " ".join(out.split())
+    assert tower["cost"]["pruned"]["counts"] == {"input": 18, "output": 18, "final": 18} and tower["k"] == 18
+    last = tower["stages"][-1]
+    assert len(set(last["kept"]) - set(last["merged"])) == 18 and len(last["kept"]) == 36
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -124,3 +147,32 @@ def test_lists_hold_every_method_and_family(run):
     assert [row["model_type"] for row in json.loads(out)] == list(MODELS)
     for key in PRUNERS:
         assert f"`{key}`" in run("methods", "--markdown")[1]
+
+
+@pytest.mark.parametrize("source", ["clip.mp4", "frames"])
+def test_a_video_or_a_folder_of_its_frames(run, tmp_path, source):
+    write(tmp_path / "clip.mp4", [10 * i for i in range(24)], size=(112, 84))
+    (tmp_path / "frames").mkdir()
+    for i in range(12):
+        picture(112, 84, i).save(tmp_path / "frames" / f"{i}.png")
+    for command, extra in (("compare", ["--json", "out.json"]), ("figure", ["-o", "drawn.png", "--dpi", "60"])):
+        arguments = [source, QUESTION, "--model", "llava_next_video", "--frames", "3", "--keep", "5", "--limit", "2"]
+        code, _, err = run(command, *arguments, *extra)
+        assert code == 0, err
+    assert json.loads((tmp_path / "out.json").read_text())["n"] == 3 * 9
+    code, _, err = run("compare", source, QUESTION, "--keep", "5")
+    assert code == 2 and "looks at pictures, not at videos" in err
+
+
+def test_settings_of_the_model(run, tmp_path):
+    counts = {}
+    for tiling in ("native", "paper"):
+        arguments = ["--model", "llava_next", "--setting", f"tiling={tiling}", "--keep", "9", "--limit", "1"]
+        code, _, _ = run("compare", "picture.png", QUESTION, *arguments, "--json", "out.json")
+        record = json.loads((tmp_path / "out.json").read_text())
+        counts[tiling] = record["n"]
+        assert code == 0 and record["settings"]["tiling"] == tiling
+    assert counts == {"native": 36 + 6 * 8, "paper": 5 * 36}
+    for setting, words in (("tiling=round", "tiling is one of native, paper"), ("tiling", "Expected --setting NAME=")):
+        code, _, err = run("compare", "picture.png", QUESTION, "--model", "llava_next", "--setting", setting)
+        assert code == 2 and words in err

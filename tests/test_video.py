@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trimviz.video import frames_of, is_video, read_video
+from trimviz.video import frames_of, is_video, open_source, read_video
 
 
 def write(path, shades, rate=4, sound=False, size=(64, 48)):
@@ -109,3 +109,18 @@ def test_frames_by_hand():
         frames_of([*frames, Image.new("L", (10, 20))])
     with pytest.raises(ValueError, match="at least one frame"):
         frames_of([])
+
+
+def test_a_folder_of_frames(tmp_path):
+    for i in range(12):
+        Image.new("L", (20, 10), 10 * i).save(tmp_path / f"frame {i}.png")
+    (tmp_path / "notes.txt").write_text("not a frame")
+    assert is_video(tmp_path)
+    video = open_source(tmp_path, frames=4)
+    assert video.times == (0, 3, 6, 9) and [f.getpixel((5, 5))[0] for f in video.frames] == [0, 30, 60, 90]
+    assert len(open_source(tmp_path, frames=99).frames) == 12
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="holds no frames"):
+        open_source(tmp_path / "empty")
+    with pytest.raises(ValueError, match="at least 1 frame"):
+        open_source(tmp_path, frames=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,13 +14,14 @@ from trimviz.pictures import open_picture
 from trimviz.types import Video
 
 SUFFIXES = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".ogv")
+STILLS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 FRAMES = 8  # unless told otherwise
 LONGEST = 3 * 3600  # seconds
 
 
 def is_video(source: str | Path) -> bool:
-    """Whether this is the path of a video file, by its ending."""
-    return Path(source).suffix.lower() in SUFFIXES
+    """Whether this is the path of a video, which a file is by its ending, and every folder."""
+    return Path(source).suffix.lower() in SUFFIXES or Path(source).is_dir()
 
 
 def open_source(source: str | Path | Image.Image | Video, frames: int = FRAMES) -> Image.Image | Video:
@@ -28,6 +30,8 @@ def open_source(source: str | Path | Image.Image | Video, frames: int = FRAMES) 
         return source
     if isinstance(source, Image.Image):
         return open_picture(source)
+    if Path(source).is_dir():
+        return read_folder(source, frames)
     return read_video(source, frames) if is_video(source) else open_picture(source)
 
 
@@ -57,6 +61,26 @@ def read_video(source: str | Path, frames: int = FRAMES) -> Video:
         raise ValueError(f"{name} holds no frame that can be read; save it again as MP4.")
     times = sorted(taken)
     return frames_of([taken[t] for t in times], times)
+
+
+def read_folder(source: str | Path, frames: int = FRAMES) -> Video:
+    """`frames` of the pictures in a folder, evenly spread and in the order of the numbers in their names, as a video.
+
+    A folder with fewer gives all it has; they count as a second apart. Raises ValueError for a folder without pictures.
+    """
+    if frames < 1:
+        raise ValueError(f"Expected at least 1 frame to take from {source}, got {frames}.")
+    found = sorted((p for p in Path(source).iterdir() if p.suffix.lower() in STILLS), key=_in_order)
+    if not found:
+        raise ValueError(f"The folder {source} holds no frames; put PNG, JPEG or WebP files in it.")
+    count = min(frames, len(found))
+    picked = [len(found) * i // count for i in range(count)]
+    return frames_of([found[i] for i in picked], picked)
+
+
+def _in_order(path: Path) -> list[tuple[int, str]]:
+    """A name as words and numbers, so that frame 10 comes behind frame 9."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path.name)]
 
 
 def frames_of(pictures: Sequence[str | Path | Image.Image], times: Sequence[float] | None = None) -> Video:

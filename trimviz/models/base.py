@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from threading import Lock
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
 from trimviz.types import Encoded, Look, Video, Vision
+
+
+@dataclass(frozen=True)
+class Option:
+    """One setting of a family as data: what a control needs to know."""
+
+    choices: tuple[str, ...]  # the default first
+    help: str
 
 
 class Model(ABC):
@@ -33,7 +43,7 @@ class Model(ABC):
     takes_video: ClassVar[bool] = False
     image_token: ClassVar[str] = "<image>"  # placeholders, where a checkpoint names none
     video_token: ClassVar[str] = "<video>"
-    options: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # {setting of the family: choices, the default first}
+    options: ClassVar[Mapping[str, Option]] = {}  # {setting of the family: its choices}
 
     def __init__(self, repo: str, core: Any, processor: Any, revision: str = "", **settings: str) -> None:
         self.settings = self.choose(settings)
@@ -48,10 +58,16 @@ class Model(ABC):
     def choose(cls, settings: Mapping[str, str]) -> dict[str, str]:
         """All settings of the family; ValueError for one that it does not have."""
         for name, value in settings.items():
-            if value not in cls.options.get(name, ()):
-                known = "; ".join(f"{key} is one of {', '.join(choices)}" for key, choices in cls.options.items())
+            if name not in cls.options or value not in cls.options[name].choices:
+                known = "; ".join(f"{key} is one of {', '.join(one.choices)}" for key, one in cls.options.items())
                 raise ValueError(f"{cls.name} has no setting {name}={value!r}; {known or 'it has none at all'}.")
-        return {name: choices[0] for name, choices in cls.options.items()} | dict(settings)
+        return {name: one.choices[0] for name, one in cls.options.items()} | dict(settings)
+
+    def set(self, **settings: str) -> Self:
+        """The same checkpoint, with the same weights and lock, under other settings of its family."""
+        twin = copy.copy(self)
+        twin.settings = self.choose(self.settings | settings)
+        return twin
 
     # --- the language model, for the engine -------------------------------------------------------------------
 

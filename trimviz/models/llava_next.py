@@ -15,10 +15,11 @@ newline tokens, which is what papers mean by 2,880 tokens.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -27,6 +28,7 @@ from torch import Tensor
 from transformers import LlavaNextForConditionalGeneration
 from transformers.models.llava_next.modeling_llava_next import get_anyres_image_grid_shape
 
+from trimviz.models.base import Option
 from trimviz.models.llava import Llava, content, restore
 from trimviz.types import Look, Panel, Video, Vision
 
@@ -42,14 +44,28 @@ class LlavaNext(Llava):
         "llava-hf/llama3-llava-next-8b-hf",
     )
     tokens: ClassVar[str] = "576 + up to 2,304 of the tiles; 2,880 in paper mode"
-    options: ClassVar[Mapping[str, tuple[str, ...]]] = {"newlines": ("drop", "keep"), "tiling": ("native", "paper")}
+    options: ClassVar[Mapping[str, Option]] = {
+        "newlines": Option(("drop", "keep"), "At a cut, newline tokens go, or stay while a token of their row does"),
+        "tiling": Option(("native", "paper"), "Tiles by the picture's shape, or two by two for all, as in papers"),
+    }
 
-    def __init__(self, repo: str, core: Any, processor: Any, revision: str = "", **settings: str) -> None:
-        super().__init__(repo, core, processor, revision, **settings)
+    @property
+    def canvases(self) -> list[list[int]]:
+        """Height and width in pixels of the canvases that a picture may be cut into tiles on."""
         if self.settings["tiling"] == "paper":
-            side = 2 * core.config.vision_config.image_size
-            core.config.image_grid_pinpoints = [[side, side]]
-            processor.image_processor.image_grid_pinpoints = [[side, side]]
+            side = 2 * self.core.config.vision_config.image_size
+            return [[side, side]]
+        return self.core.config.image_grid_pinpoints
+
+    @contextmanager
+    def tiled(self) -> Iterator[None]:
+        """The model's own config with these canvases for as long as the block."""
+        config = self.core.config
+        own, config.image_grid_pinpoints = config.image_grid_pinpoints, self.canvases
+        try:
+            yield
+        finally:
+            config.image_grid_pinpoints = own
 
     @property
     def grid(self) -> int:
@@ -60,16 +76,22 @@ class LlavaNext(Llava):
     def lines_kept(self, vision: Vision) -> Tensor | None:
         return vision.line if self.settings["newlines"] == "keep" else None
 
-    @torch.inference_mode()
     def look(self, pictures: Sequence[Image.Image | Video]) -> Look:
-        pictures, _ = self.apart(pictures)
+        stills, _ = self.apart(pictures)
+        with self.tiled():
+            return self.see_tiles(stills)
+
+    @torch.inference_mode()
+    def see_tiles(self, pictures: Sequence[Image.Image]) -> Look:
+        """`look` for pictures, on the canvases that the config has by now."""
         start = self.clock()
-        inputs = self.processor.image_processor(list(pictures), return_tensors="pt")
+        images = self.processor.image_processor
+        inputs = images(list(pictures), return_tensors="pt", image_grid_pinpoints=self.canvases)
         sizes = inputs["image_sizes"]  # (B, 2): height, width
         tilings = [self.tiling(size) for size in sizes.tolist()]
         shown = [v[: 1 + rows * cols] for v, (rows, cols) in zip(inputs["pixel_values"], tilings, strict=True)]
         if self.settings["tiling"] == "paper":  # as if the picture filled the canvas: there is nothing to unpad
-            sizes = torch.tensor(self.core.config.image_grid_pinpoints).expand(len(pictures), 2)
+            sizes = torch.tensor(self.canvases).expand(len(pictures), 2)
         seen = self.see(torch.cat(shown).to(self.device, self.dtype))
         pack = partial(self.pack, tiles=[len(tiles) for tiles in shown], sizes=sizes)
         tokens = torch.cat(pack(seen.project(seen.features), self.core.model.image_newline))

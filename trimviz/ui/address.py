@@ -1,4 +1,4 @@
-"""The state of the page in the browser's address: example, k, n1, method, knobs, q; short, and durable over restarts.
+"""The state of the page in the browser's address: example, k, n1, method, knobs, model, q; it outlives restarts.
 
 The lens adds what only it needs, such as `view`.
 """
@@ -28,12 +28,12 @@ def read(query: Mapping[str, str], offered: Sequence[Example]) -> Ask:
         ask = replace(ask, method=query["method"])
     settings = {knob.name: knob for knob in type(pick(ask.method, {})).knobs()}
     knobs = {}
-    for item in filter(None, query.get("knobs", "").split(",")):
-        key, _, value = item.partition(":")
+    for key, value in _pairs(query.get("knobs", "")):
         if key not in settings:
             raise ValueError(f"The address names a setting {key!r}, which {ask.method} does not have.")
         knobs[key] = settings[key].parse(value)
-    ask = replace(ask, knobs=knobs, keep=number(query["k"], "k") if "k" in query else KEEP)
+    ask = replace(ask, knobs=knobs, settings=dict(_pairs(query.get("model", ""))))
+    ask = replace(ask, keep=number(query["k"], "k") if "k" in query else KEEP)
     return replace(ask, n1=number(query["n1"], "n1")) if "n1" in query else ask
 
 
@@ -49,7 +49,15 @@ def write(ask: Ask, k: int | float, n1: int | None, offered: Sequence[Example]) 
         query["n1"] = n1
     if ask.knobs:
         query["knobs"] = ",".join(f"{name}:{value}" for name, value in ask.knobs.items())
+    if ask.settings:
+        query["model"] = ",".join(f"{name}:{value}" for name, value in ask.settings.items())
     return urlencode(query, safe=",:")
+
+
+def _pairs(text: str) -> list[tuple[str, str]]:
+    """ "a:1,b:2" as pairs."""
+    cut = (item.partition(":") for item in text.split(",") if item)
+    return [(name, value) for name, _, value in cut]
 
 
 def number(text: str, what: str) -> int | float:

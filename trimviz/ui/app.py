@@ -43,6 +43,10 @@ def build(service: Service) -> gr.Blocks:
                             buttons=[],
                             placeholder="Drop a picture here, or click",
                         )
+                        with gr.Accordion(
+                            "Ask about a video instead", open=False, visible=service.model.takes_video, elem_id="film"
+                        ):
+                            clip = parts.clip(label="Video", show_label=False, height=160, elem_id="clip", buttons=[])
                         question = gr.Textbox(
                             first.questions[0],
                             label="Question",
@@ -64,7 +68,9 @@ def build(service: Service) -> gr.Blocks:
                             "examples",
                             "Example pictures",
                         )
-                        settings = parts.settings(service.methods())
+                        settings = parts.settings(
+                            service.methods(), parts.of_model(type(service.model), service.model.settings)
+                        )
                     with gr.Column(elem_id="see"):
                         sliders = controls(elem_id="controls", lens_id="lens")
                         view = lens(shown[1], elem_id="lens")
@@ -95,6 +101,7 @@ def build(service: Service) -> gr.Blocks:
         parts_of_page = events.Parts(
             epoch,
             picture,
+            clip,
             question,
             suggestions,
             run,
@@ -134,7 +141,7 @@ def show(page: gr.Blocks, host: str, port: int, share: bool = False, block: bool
         js=parts.script("page.js"),
         run_history=False,
         footer_links=["api"],
-        max_file_size="24mb",
+        max_file_size="64mb",
         show_error=False,
         enable_monitoring=False,
         state_session_capacity=500,

@@ -19,7 +19,7 @@ from trimviz.pruners import PRUNERS
 from trimviz.ui import address, text
 from trimviz.ui.examples import Example
 from trimviz.ui.lens import payload
-from trimviz.ui.service import FIRST, KEEP, Ask, Result, Service, Sight, Step, key_of
+from trimviz.ui.service import FIRST, KEEP, MOST_FRAMES, Ask, Result, Service, Sight, Step, key_of
 from trimviz.ui.spaces import gpu, meaning
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
@@ -34,6 +34,7 @@ class Parts:
 
     epoch: gr.State
     picture: gr.Image
+    clip: gr.Video
     question: gr.Textbox
     suggestions: gr.HTML
     run: gr.Button
@@ -102,6 +103,10 @@ def gather(picture: str | None, question: str | None, settings: Any, sliders: An
         own = knobs[name].default if name in knobs else None
         whole = isinstance(value, int | float) and not isinstance(value, bool)
         chosen[name] = type(own)(value) if whole and isinstance(own, int | float) and value == value else value
+    own = dict(settings.get("model", {}))
+    frames = own.pop("frames", Ask.frames)
+    if isinstance(frames, bool) or not isinstance(frames, int) or not 1 <= frames <= MOST_FRAMES:
+        raise ValueError(f"Expected 1 to {MOST_FRAMES} frames of a video; got {frames!r}.")
     keep, n1, kept = sliders.get("k"), sliders.get("n1"), sliders.get("kept") if by_hand else None
     if kept is not None and not (isinstance(kept, list) and all(isinstance(token, int) for token in kept)):
         raise ValueError("The chosen patches did not arrive as numbers; load the page again.")
@@ -113,6 +118,8 @@ def gather(picture: str | None, question: str | None, settings: Any, sliders: An
         KEEP if keep is None else keep,
         n1,
         None if kept is None else tuple(kept),
+        frames=frames,
+        settings={str(name): str(value) for name, value in own.items()},
     )
 
 
@@ -171,14 +178,17 @@ def wire(page: gr.Blocks, on: Parts, service: Service, offered: Sequence[Example
             ask = address.read({}, offered)
         example = next(e for e in offered if str(e.path) == ask.picture)
         sliders = None if ask.keep == KEEP and ask.n1 is None else {"k": ask.keep, "n1": ask.n1}
-        settings = {"method": ask.method, "knobs": dict(ask.knobs)}
+        settings = {"method": ask.method, "knobs": dict(ask.knobs), "model": dict(ask.settings)}
         return begin(request), ask.picture, ask.question, settings, sliders, {"items": _labels(example), "picked": -1}
 
     @told
-    def run(epoch: int, picture: str, question: str, settings: Any, sliders: Any, request: gr.Request) -> Iterator[Any]:
+    def run(
+        epoch: int, picture: str, clip: str | None, question: str, settings: Any, sliders: Any, request: gr.Request
+    ) -> Iterator[Any]:
         """Pruned, then dense, then what differs."""
         toggled = isinstance(sliders, dict) and sliders.get("kept") is not None
-        yield from shown_steps(gather(picture, question, settings, sliders), str(request.session_hash), epoch, toggled)
+        ask = gather(clip or picture, question, settings, sliders)
+        yield from shown_steps(ask, str(request.session_hash), epoch, toggled)
 
     def shown_steps(ask: Ask, session: str, epoch: int, afresh: bool = False) -> Iterator[Any]:
         yield skip
@@ -196,37 +206,37 @@ def wire(page: gr.Blocks, on: Parts, service: Service, offered: Sequence[Example
 
     @told
     def again(
-        epoch: int, picture: str, question: str, settings: Any, sliders: Any, request: gr.Request
+        epoch: int, picture: str, clip: str | None, question: str, settings: Any, sliders: Any, request: gr.Request
     ) -> Iterator[Any]:
         """The same after a setting moved; nothing where nothing was asked yet."""
         yield skip
-        if picture and question:
-            yield from run(epoch, picture, question, settings, sliders, request)
+        if (clip or picture) and question:
+            yield from run(epoch, picture, clip, question, settings, sliders, request)
 
     @told
     def arrive(
-        epoch: int, picture: str, question: str, settings: Any, sliders: Any, request: gr.Request
+        epoch: int, picture: str, clip: str | None, question: str, settings: Any, sliders: Any, request: gr.Request
     ) -> Iterator[Any]:
         """What the address asked for."""
         yield skip  # a generator that yields nothing would empty the page
         if epoch != UNTOUCHED:
-            yield from run(epoch, picture, question, settings, sliders, request)
+            yield from run(epoch, picture, clip, question, settings, sliders, request)
 
     @told
     def moved(
-        epoch: int, picture: str, question: str, settings: Any, sliders: Any, request: gr.Request
+        epoch: int, picture: str, clip: str | None, question: str, settings: Any, sliders: Any, request: gr.Request
     ) -> Iterator[Any]:
         """The same after a slider moved or a patch was toggled."""
         yield skip
-        if picture and question:
-            ask = gather(picture, question, settings, sliders, by_hand=True)
+        if (clip or picture) and question:
+            ask = gather(clip or picture, question, settings, sliders, by_hand=True)
             yield from shown_steps(ask, str(request.session_hash), epoch)
 
     def show_example(value: dict[str, Any]) -> Any:
         example = offered[value["picked"]]
-        return str(example.path), example.questions[0], {"items": _labels(example), "picked": -1}
+        return str(example.path), None, example.questions[0], {"items": _labels(example), "picked": -1}
 
-    inputs = [on.epoch, on.picture, on.question, on.settings, on.sliders]
+    inputs = [on.epoch, on.picture, on.clip, on.question, on.settings, on.sliders]
     busy: dict[str, Any] = {"concurrency_id": "gpu", "concurrency_limit": 1, "trigger_mode": "multiple", **PRIVATE}
     quick: dict[str, Any] = {"queue": False, "trigger_mode": "multiple", **PRIVATE}
 
@@ -239,8 +249,9 @@ def wire(page: gr.Blocks, on: Parts, service: Service, offered: Sequence[Example
     gr.on([on.run.click, on.question.submit], begin, None, on.epoch, **quick).success(run, inputs, shown, **busy)
     on.settings.commit(begin, None, on.epoch, **quick).success(again, inputs, shown, **busy)
     on.sliders.commit(begin, None, on.epoch, **quick).success(moved, inputs, shown, **busy)
-    picked = on.gallery.pick(show_example, on.gallery, [on.picture, on.question, on.suggestions], **quick)
+    picked = on.gallery.pick(show_example, on.gallery, [on.picture, on.clip, on.question, on.suggestions], **quick)
     picked.success(begin, None, on.epoch, **quick).success(run, inputs, shown, **busy)
+    on.picture.input(lambda: None, None, on.clip, **quick)  # the newer of the two is asked about
     suggested = on.suggestions.pick(
         lambda value: value["items"][value["picked"]]["label"], on.suggestions, on.question, **quick
     )
@@ -248,9 +259,9 @@ def wire(page: gr.Blocks, on: Parts, service: Service, offered: Sequence[Example
     on.stop.click(begin, None, on.epoch, **quick).success(lambda: "stopped", None, on.state, **quick)
 
     @told
-    def draw(picture: str, question: str, settings: Any, sliders: Any, kind: str, width: str) -> Any:
+    def draw(picture: str, clip: str | None, question: str, settings: Any, sliders: Any, kind: str, width: str) -> Any:
         """A figure with its snippet and its settings, as files."""
-        result = service.finish(gather(picture, question, settings, sliders, by_hand=True))
+        result = service.finish(gather(clip or picture, question, settings, sliders, by_hand=True))
         command = text.as_command(result, service.name, _where(result.ask, offered))
         return gr.Files(value=paper_figure([result.comparison], kind, width, command), visible=True)
 
@@ -265,11 +276,18 @@ def wire(page: gr.Blocks, on: Parts, service: Service, offered: Sequence[Example
 
     @told
     def contest(
-        epoch: int, picture: str, question: str, settings: Any, sliders: Any, methods: list[str], request: gr.Request
+        epoch: int,
+        picture: str,
+        clip: str | None,
+        question: str,
+        settings: Any,
+        sliders: Any,
+        methods: list[str],
+        request: gr.Request,
     ) -> Any:
         """A row for each method as it finishes."""
         session = str(request.session_hash)
-        ask = replace(gather(picture, question, settings, sliders), chosen=None)
+        ask = replace(gather(clip or picture, question, settings, sliders), chosen=None)
         rows: list[tuple[str, str, Result | str | None]] = [
             (key, PRUNERS[key].name, None) for key in methods if key in PRUNERS
         ]

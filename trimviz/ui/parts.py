@@ -8,8 +8,10 @@ from typing import Any
 
 import gradio as gr
 
+from trimviz.models.base import Model
 from trimviz.pruners import PRUNERS
-from trimviz.ui.service import FIRST
+from trimviz.ui.service import FIRST, MOST_FRAMES
+from trimviz.video import FRAMES
 
 PAGE = Path(__file__).parent / "page"
 
@@ -23,6 +25,13 @@ def picture(value: str | None = None, **options: Any) -> gr.Image:
     image = gr.Image(value, type="filepath", image_mode=None, format="png", **options)
     image.preprocess = lambda payload: None if payload is None else payload.path  # type: ignore[method-assign]
     return image
+
+
+def clip(**options: Any) -> gr.Video:
+    """A video as the path of the file that a person gave; nothing converts it."""
+    video = gr.Video(None, sources=["upload"], include_audio=True, **options)
+    video.preprocess = lambda payload: None if payload is None else payload.path
+    return video
 
 
 def picks(items: Sequence[Mapping[str, str]], elem_id: str, label: str, fixed: bool = True) -> gr.HTML:
@@ -41,10 +50,12 @@ def picks(items: Sequence[Mapping[str, str]], elem_id: str, label: str, fixed: b
     )
 
 
-def settings(reasons: Mapping[str, str], elem_id: str = "settings") -> gr.HTML:
+def settings(reasons: Mapping[str, str], model: Sequence[Mapping[str, Any]], elem_id: str = "settings") -> gr.HTML:
     """The menu of methods and a control for each knob; `reasons` disables methods that do not fit the model.
 
-    Its value is {"method", "knobs": those that differ from the method's own}; `commit` fires when it was changed.
+    model: settings of the model itself, each {"name", "help", "default"} with "choices" or "low", "high", "step".
+    Its value is {"method", "knobs": those that differ from the method's own, "model": those that differ from the
+    model's own}; `commit` fires when it was changed.
     """
     spec = [
         {
@@ -57,13 +68,26 @@ def settings(reasons: Mapping[str, str], elem_id: str = "settings") -> gr.HTML:
         for key, pruner in PRUNERS.items()
     ]
     return gr.HTML(
-        {"method": next(key for key, reason in reasons.items() if not reason), "knobs": {}},
+        {"method": next(key for key, reason in reasons.items() if not reason), "knobs": {}, "model": {}},
         html_template=(PAGE / "settings.html").read_text("utf-8"),
         js_on_load=script("settings.js"),
         spec=spec,
+        model=list(model),
         elem_id=elem_id,
         apply_default_css=False,
     )
+
+
+def of_model(family: type[Model], chosen: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Settings of a model family as `settings` takes them, as `chosen` when the model was loaded."""
+    found: list[dict[str, Any]] = [
+        {"name": name, "help": option.help, "default": chosen[name], "choices": option.choices}
+        for name, option in family.options.items()
+    ]
+    if family.takes_video:
+        told = "How many frames are taken of a video, evenly spread"
+        found.append({"name": "frames", "help": told, "default": FRAMES, "low": 1, "high": MOST_FRAMES, "step": 1})
+    return found
 
 
 def detail(value: str, elem_id: str = "detail") -> gr.HTML:

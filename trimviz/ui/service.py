@@ -23,14 +23,15 @@ from trimviz.chosen import Chosen
 from trimviz.compare import LIMIT, Comparison, Trace, answer, budget_of, check, judge, misfit, order_table, pick
 from trimviz.explain import Explanation, explain
 from trimviz.models.base import Model
-from trimviz.pictures import open_picture
 from trimviz.pruners import PRUNERS, OrderTable, Pruner
 from trimviz.select import share
 from trimviz.tiny.questions import unknown_words
-from trimviz.types import Encoded, Look, Run
+from trimviz.types import Encoded, Look, Run, Video
+from trimviz.video import FRAMES, is_video, open_source
 
 BUNDLED = "tiny"
 KEEP = "11.1%"  # of the visual tokens, until a person says otherwise
+MOST_FRAMES = 64  # of a video
 LONGEST = 2000  # characters of a question
 FIRST = "n1"  # the knob that holds the size of a first stage, in every method that has one
 CACHE_BYTES = 3 * 2**30
@@ -41,7 +42,7 @@ SESSIONS = 2000
 class Ask:
     """What a person wants to see; plain data, so that it can travel to another process."""
 
-    picture: str  # path of a file
+    picture: str  # path of a file, a picture or a video
     question: str
     method: str = next(iter(PRUNERS))
     knobs: Mapping[str, Any] = field(default_factory=dict)  # settings that differ from the method's own
@@ -49,6 +50,13 @@ class Ask:
     n1: float | int | None = None  # size of the first stage, for a method that has one; None is the method's own
     chosen: tuple[int, ...] | None = None  # tokens toggled by hand; they replace the method
     limit: int = LIMIT
+    frames: int = FRAMES  # how many are taken of a video
+    settings: Mapping[str, str] = field(default_factory=dict)  # of the model, that differ from its family's own
+
+    @property
+    def seen(self) -> Hashable:
+        """What the model looks at: the bytes of the file, and what decides on the pixels and tokens made of them."""
+        return fingerprint(self.picture), self.frames if is_video(self.picture) else None, _plain(self.settings)
 
     def pruner(self) -> Pruner:
         """The method with its settings; ValueError for one that does not exist or a value out of range."""
@@ -158,40 +166,44 @@ class Service:
 
     # --- what is computed once ------------------------------------------------------------------------------------
 
-    def ensure(self, path: str, question: str) -> Encoded:
+    def asked_of(self, ask: Ask) -> Model:
+        """The model under the settings that a person chose."""
+        return self.model.set(**ask.settings)
+
+    def ensure(self, ask: Ask) -> Encoded:
         """The prompt of a picture and a question, computed where it is not at hand; ValueError for unusable ones."""
-        if len(question) > LONGEST:
-            raise ValueError(f"The question has {len(question):,} characters; at most {LONGEST:,} are taken.")
-        picture = fingerprint(path)
-        key = ("prompt", picture, question)
+        if len(ask.question) > LONGEST:
+            raise ValueError(f"The question has {len(ask.question):,} characters; at most {LONGEST:,} are taken.")
+        key = ("prompt", ask.seen, ask.question)
         prompt = self.store.get(key)
         if prompt is None:
-            look = self._look(path, picture)
+            look = self._look(ask)
             with self.model.lock:
-                prompt = self.model.prompt(look, question)
+                prompt = self.asked_of(ask).prompt(look, ask.question)
             self.store.put(key, prompt)
         return prompt
 
-    def _look(self, path: str, picture: str) -> Look:
-        look = self.store.get(("look", picture))
+    def _look(self, ask: Ask) -> Look:
+        key = ("look", ask.seen)
+        look = self.store.get(key)
         if look is None:
-            opened = open_picture(path)
+            opened = open_source(ask.picture, ask.frames)
             with self.model.lock:
                 if not self.model.warm:
                     self.model.look([opened])  # a first call pays for what later ones find ready
                     engine.warm_up(self.model)
-                look = self.model.look([opened])
-            self.store.put(("look", picture), look)
+                look = self.asked_of(ask).look([opened])
+            self.store.put(key, look)
         return look
 
     def table(self, ask: Ask, prompt: Encoded) -> OrderTable | None:
         """All orders of the method; None where it has none or the tokens were chosen by hand."""
         if ask.chosen is not None:
             return None
-        key = ("table", fingerprint(ask.picture), ask.question, ask.method, _plain(ask.knobs))
+        key = ("table", ask.seen, ask.question, ask.method, _plain(ask.knobs))
         found = self.store.get(key)
         if found is None:
-            found = (order_table(self.model, prompt, replace(ask, n1=None).pruner()),)
+            found = (order_table(self.asked_of(ask), prompt, replace(ask, n1=None).pruner()),)
             self.store.put(key, found)
         return found[0]
 
@@ -210,22 +222,22 @@ class Service:
             return
         yield Step("looking at the picture")
         pruner = ask.pruner()
-        check(pruner, self.model)
-        prompt = self.ensure(ask.picture, ask.question)
+        model = self.asked_of(ask)
+        check(pruner, model)
+        prompt = self.ensure(ask)
         budget = ask.budget(prompt.n)
         yield Step("answering from the kept patches", prompt.n)
         try:
-            pruned = yield from self._answer(prompt, pruner, budget, ask.limit, stop)
-            look = self._look(ask.picture, fingerprint(ask.picture))
-            originals = tuple(p for p in look.pictures if isinstance(p, Image.Image))
-            view = Sight(pruned.run, self.table(ask, prompt), originals, self._default(ask, prompt.n))
+            pruned = yield from self._answer(model, prompt, pruner, budget, ask.limit, stop)
+            look = self._look(ask)
+            view = Sight(pruned.run, self.table(ask, prompt), originals_of(look), self._default(ask, prompt.n))
             dense = yield from self._dense(ask, prompt, stop, pruned.run.answer.text, view)
         except engine.Cancelled:
             return
         if stop():
             return
-        comparison = judge(self.model, prompt, dense, pruned)
-        result = Result(ask, comparison, view, explain(self.model, look, prompt, pruner, pruned.run))
+        comparison = judge(model, prompt, dense, pruned)
+        result = Result(ask, comparison, view, explain(model, look, prompt, pruner, pruned.run))
         self.remember(result)
         yield _last(result)
 
@@ -235,9 +247,9 @@ class Service:
         return {"n1": share(own.get(FIRST, 1.0), n), "k": int(budget_of(KEEP, n))}
 
     def _answer(
-        self, prompt: Encoded, pruner: Pruner, budget: float, limit: int, stop: engine.Stop
+        self, model: Model, prompt: Encoded, pruner: Pruner, budget: float, limit: int, stop: engine.Stop
     ) -> Generator[Step, None, Trace]:
-        for partial in answer(self.model, prompt, pruner, budget, limit, stop):
+        for partial in answer(model, prompt, pruner, budget, limit, stop):
             if stop():
                 break
             yield Step("answering from the kept patches", prompt.n, pruned=partial.text)
@@ -248,7 +260,7 @@ class Service:
     def _dense(
         self, ask: Ask, prompt: Encoded, stop: engine.Stop, said: str, view: Sight
     ) -> Generator[Step, None, Trace]:
-        key = ("dense", fingerprint(ask.picture), ask.question, ask.limit)
+        key = ("dense", ask.seen, ask.question, ask.limit)
         trace: Trace | None = self.store.get(key)
         if trace is not None:
             return trace
@@ -316,7 +328,7 @@ def key_of(ask: Ask) -> Hashable:
     """What makes two requests the same."""
     return (
         "result",
-        fingerprint(ask.picture),
+        ask.seen,
         ask.question,
         ask.method,
         _plain(ask.knobs),
@@ -325,6 +337,13 @@ def key_of(ask: Ask) -> Hashable:
         ask.chosen,
         ask.limit,
     )
+
+
+def originals_of(look: Look) -> tuple[Image.Image, ...]:
+    """The pictures as they were given; of a video its frames, where each has a panel of its own."""
+    pictures = [p for p in look.pictures if isinstance(p, Image.Image)]
+    frames = [frame for p in look.pictures if isinstance(p, Video) for frame in p.frames]
+    return tuple(pictures or (frames if len(frames) == len(look.panels) else ()))
 
 
 def _plain(knobs: Mapping[str, Any]) -> str:

@@ -7,22 +7,27 @@ const menu = root.querySelector("select");
 const clause = root.querySelector(".clause");
 const list = root.querySelector(".knobs");
 const reset = root.querySelector(".reset");
+const own = root.querySelector(".model");
 
 /** @returns the method that is chosen, or the first */
 function chosen() {
   return methods.find((method) => method.key === menu.value) ?? methods[0];
 }
 
-/** Read the controls back: only settings that differ from the method's own travel. */
-function read() {
-  const knobs = {};
-  for (const knob of chosen().knobs) {
-    const input = list.querySelector(`[name="${knob.name}"]`);
+/** Read controls back: only settings that differ from their defaults travel. */
+function changed(box, knobs) {
+  const found = {};
+  for (const knob of knobs) {
+    const input = box.querySelector(`[name="${knob.name}"]`);
     let value = knob.choices ? input.value : typeof knob.default === "boolean" ? input.checked : Number(input.value);
     if (typeof value === "number" && !Number.isFinite(value)) value = knob.default;
-    if (value !== knob.default) knobs[knob.name] = value;
+    if (value !== knob.default) found[knob.name] = value;
   }
-  return { method: chosen().key, knobs };
+  return found;
+}
+
+function read() {
+  return { method: chosen().key, knobs: changed(list, chosen().knobs), model: changed(own, props.model) };
 }
 
 function commit() {
@@ -71,6 +76,10 @@ function show(value) {
   const method = chosen();
   clause.textContent = method.clause;
   list.replaceChildren(...method.knobs.map((knob) => control(knob, value?.knobs?.[knob.name] ?? knob.default)));
+  own.hidden = props.model.length === 0;
+  own
+    .querySelector(".knobs")
+    .replaceChildren(...props.model.map((knob) => control(knob, value?.model?.[knob.name] ?? knob.default)));
   reset.hidden = Object.keys(value?.knobs ?? {}).length === 0;
 }
 
@@ -83,11 +92,11 @@ for (const method of methods) {
 const misfits = methods.filter((method) => method.reason);
 root.querySelector(".misfits").textContent = misfits.map((method) => method.reason).join(" ");
 menu.addEventListener("change", () => {
-  show({ method: menu.value, knobs: {} });
+  show({ method: menu.value, knobs: {}, model: changed(own, props.model) });
   commit();
 });
 reset.addEventListener("click", () => {
-  show({ method: menu.value, knobs: {} });
+  show({ method: menu.value, knobs: {}, model: changed(own, props.model) });
   commit();
 });
 show(props.value);
