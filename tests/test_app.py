@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import base64
+import io
 import json
 import shlex
 from collections.abc import Iterator
@@ -19,12 +20,14 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
+from PIL import Image
 from serve import served
 from tiny_models import QUESTION, llava, picture
 from typer.testing import CliRunner
 
 import trimviz
 from trimviz.pruners import PRUNERS
+from trimviz.types import Panel, Stage
 from trimviz.ui import address, events, spaces, start, text
 from trimviz.ui.app import header
 from trimviz.ui.examples import examples
@@ -215,6 +218,35 @@ def test_compare_says_why_a_method_cannot_run(image: Path) -> None:
     assert (
         table.count("<tr>") == 2 * (1 + done) + 1 + len(rows) - done
     )  # head, dense, rows; head and rows of the overlap
+
+
+def test_the_table_of_methods_tells_both_means_and_what_was_merged(image: Path) -> None:
+    service = Service(llava())
+    ask = Ask(str(image), QUESTION, keep=18)
+    done = {
+        key: service.finish(replace(ask, method=key)) for key in ("pyramiddrop", "tome") if not service.methods()[key]
+    }
+    assert len(done) == 2
+    table = text.contest([(key, PRUNERS[key].name, row) for key, row in done.items()])
+    for result in done.values():
+        counts = result.comparison.pruned.counts
+        assert f"<td>{counts['input']:.1f}</td><td>{counts['output']:.1f}</td><td>{counts['final']:.0f}</td>" in table
+    assert "18 of 36 patches kept, 18 merged" in table and "half veiled" in table
+
+
+def test_a_thumbnail_shows_kept_merged_and_dropped_patches_apart(image: Path) -> None:
+    panel = Panel(
+        "image", Image.new("RGB", (60, 20), "white"), np.array([[0, 1, 2]]), np.ones((1, 3), bool), (0, 0, 60, 20)
+    )
+    stage = Stage("kept", 0, np.array([True, True, False]), np.array([0, 0, -1]), stands=np.array([False, True, False]))
+    run = replace(Service(llava()).finish(Ask(str(image), QUESTION, keep=9)).comparison.pruned, stages=(stage,))
+    shown = text.thumb(replace(run, panels=(panel,)))
+    assert "1 of 3 patches kept, 1 merged" in shown
+    picture = Image.open(io.BytesIO(base64.b64decode(shown.split("base64,")[1].split('"')[0]))).convert("L")
+    merged, kept, dropped = (
+        picture.getpixel((x, picture.height // 2)) for x in np.array([1, 3, 5]) * picture.width // 6
+    )
+    assert kept > 240 and 120 < merged < 190 and dropped < 100
 
 
 # --- words --------------------------------------------------------------------------------------------------------

@@ -10,9 +10,9 @@ import torch
 from tiny_models import FAMILIES, FILMED, QUESTION, clip_of, picture
 
 from trimviz import engine
-from trimviz.compare import answer, finish, misfit
+from trimviz.compare import answer, finish, misfit, overlap
 from trimviz.pruners import PRUNERS
-from trimviz.select import spent
+from trimviz.select import COUNT, spent
 
 CASES = [*FAMILIES, *(f"{family}, video" for family in FILMED)]
 PAIRS = [(method, family) for method in PRUNERS for family in CASES]
@@ -68,6 +68,11 @@ def test_a_run_keeps_the_contract(method, family):
         assert stage.kept.shape == stage.owner.shape == (prompt.n,)
         assert stage.kept.dtype == bool
         assert ((stage.owner >= 0) == stage.kept).all()
+        assert not (stage.standing & ~stage.kept).any()
+        groups = stage.owner[stage.standing].tolist()
+        assert len(set(groups)) == len(groups), "one token of a merged group stands for it"
+        alone = np.bincount(stage.owner[stage.kept], minlength=1)[stage.owner] == 1
+        assert (stage.standing | ~stage.kept | ~alone).all() or method.startswith("prumerge")
         assert stage.owner.max() < prompt.n or stage.depth < 0  # the tower may know patches that were padding
         assert all(values.shape == (prompt.n,) and values.dtype == np.float32 for values in stage.scores.values())
         if stage.order is not None:
@@ -202,8 +207,32 @@ def test_every_method_has_its_words():
         assert pruner.paper == "" or len(pruner.paper) == 10
 
 
-def test_spent_of_a_schedule_is_what_a_run_has():
+def test_a_run_has_what_its_schedule_spends_however_it_is_counted():
     model, prompt = asked("llava")
-    for method in ("fastv", "pyramiddrop", "sparsevlm"):
-        told = PRUNERS[method]().schedule(len(model.layers), prompt.n, prompt.n // 2)
-        assert ran(method, "llava", 0.5).run.visual_alive.mean() == spent(told, len(model.layers), prompt.n, "input")
+    layers, n = len(model.layers), prompt.n
+    for method in ("fastv", "pyramiddrop", "sparsevlm", "vtw", "random"):
+        told = PRUNERS[method]().schedule(layers, n, n // 2)
+        counts = ran(method, "llava", 0.5).run.counts
+        assert counts == pytest.approx({count: spent(told, layers, n, count) for count in COUNT})
+        assert (counts["input"] > counts["output"]) == (method != "random")
+
+
+@pytest.mark.parametrize("method", ["tome", "visionzip", "sparsevlm", "prumerge", "pooling"])
+def test_of_merged_tokens_the_one_in_whose_place_they_stand_counts_as_kept(method):
+    """As many stand as live on in the language model, but for CLS tokens and what stands for nothing in particular."""
+    run = ran(method, "llava", 0.5).run
+    assert run.visual_alive[-1] - len(run.standing) in (0, 1)
+    last = run.stages[-1]
+    merged = last.kept & ~last.standing
+    assert merged.any()
+    assert set(last.owner[merged].tolist()) <= {*last.owner[last.standing].tolist(), int(last.owner.max())}
+    plain = ran("divprune", "llava", 0.5).run
+    shared, either = len({*run.standing} & {*plain.kept}), len({*run.standing} | {*plain.kept})
+    assert overlap([run, plain])[0, 1] == shared / either
+    assert overlap([run, plain])[0, 1] != len({*run.kept} & {*plain.kept}) / len({*run.kept} | {*plain.kept})
+
+
+def test_runs_that_keep_nothing_agree():
+    run = ran("vtw", "llava", 0.5).run
+    assert overlap([run, run]).tolist() == [[1, 1], [1, 1]]
+    assert overlap([run, ran("random", "llava", 0.5).run])[0, 1] == 0

@@ -33,7 +33,10 @@ cli = typer.Typer(
 cli.add_typer(tiny, name="tiny")
 cli.add_typer(bench, name="bench")
 
-Picture = Annotated[Path, typer.Argument(metavar="IMAGE", help="A picture: PNG, JPEG or WebP.")]
+Picture = Annotated[
+    Path,
+    typer.Argument(metavar="IMAGE", help="A picture (PNG, JPEG or WebP); or a video file, or a folder of its frames."),
+]
 Question = Annotated[str, typer.Argument(metavar="QUESTION", help="A question about it.")]
 ModelName = Annotated[str, typer.Option("--model", help="tiny (bundled), a Hub name, or a checkpoint's folder.")]
 Methods = Annotated[list[str], typer.Option("--method", help="A method's key, see `trimviz methods`; may be repeated.")]
@@ -46,6 +49,11 @@ N1 = Annotated[
 ]
 Knobs = Annotated[list[str], typer.Option("--knob", help="NAME=VALUE: another setting of the method; may be repeated.")]
 Limit = Annotated[int, typer.Option("--limit", min=1, help="Most tokens of an answer.")]
+Frames = Annotated[int, typer.Option("--frames", min=1, help="How many frames to take of a video, evenly spread.")]
+Settings = Annotated[
+    list[str],
+    typer.Option("--setting", help="NAME=VALUE: a setting of the model, see `trimviz models`; may be repeated."),
+]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps, or split over all GPUs.")]
 Dtype = Annotated[str, typer.Option("--dtype", help="auto, float32, bfloat16 or float16.")]
 Quantize = Annotated[str | None, typer.Option("--quantize", help="4bit or 8bit (CUDA and bitsandbytes).")]
@@ -62,6 +70,8 @@ def compare(
     n1: N1 = None,
     knob: Knobs = [],  # noqa: B006
     limit: Limit = 64,
+    frames: Frames = 8,
+    setting: Settings = [],  # noqa: B006
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the comparison to this file, - for the screen.")
     ] = None,
@@ -76,7 +86,7 @@ def compare(
     from trimviz.compare import overlap
     from trimviz.record import as_json, save_npz
 
-    loaded, prompt = _prepare(image, question, model, device, dtype, quantize)
+    loaded, prompt = _prepare(image, question, model, device, dtype, quantize, frames, setting)
     quiet = json_file == Path("-")
     comparisons = _contest(loaded, prompt, method, keep, n1, knob, limit, _nothing if quiet else _typewriter())
     if not quiet:
@@ -110,6 +120,8 @@ def figure(
     n1: N1 = None,
     knob: Knobs = [],  # noqa: B006
     limit: Limit = 64,
+    frames: Frames = 8,
+    setting: Settings = [],  # noqa: B006
     panels: Annotated[
         str | None, typer.Option(help="Panels to show, separated by commas; all of them without it.")
     ] = None,
@@ -123,7 +135,7 @@ def figure(
     from trimviz import draw
     from trimviz.pruners import PRUNERS
 
-    loaded, prompt = _prepare(image, question, model, device, dtype, quantize)
+    loaded, prompt = _prepare(image, question, model, device, dtype, quantize, frames, setting)
     comparisons = _contest(loaded, prompt, method, keep, n1, knob, limit, _nothing)
     options: dict[str, Any] = {"width": width, "dpi": dpi, "command": shlex.join(["trimviz", *sys.argv[1:]])}
     if len(set(method)) == len(method):
@@ -182,6 +194,8 @@ def models(
             "model_type": key,
             "checkpoints": list(m.checkpoints),
             "tokens": m.tokens,
+            "video": m.takes_video,
+            "settings": {name: {"choices": one.choices, "help": one.help} for name, one in m.options.items()},
             "provides": sorted(m.provides),
         }
         for key, m in MODELS.items()
@@ -194,9 +208,10 @@ def models(
             links = ", ".join(f"[{c}](https://huggingface.co/{c})" for c in r["checkpoints"])
             typer.echo(f"| {r['family']} | `{r['model_type']}` | {links} | {r['tokens']} |")
     else:
-        table = Table("family", "model_type", "checkpoints", "visual tokens", box=SIMPLE)
+        table = Table("family", "model_type", "checkpoints", "visual tokens", "settings", box=SIMPLE)
         for r in rows:
-            table.add_row(r["family"], r["model_type"], "\n".join(r["checkpoints"]), r["tokens"])
+            settings = "\n".join(f"{name}={'|'.join(one['choices'])}" for name, one in r["settings"].items())
+            table.add_row(r["family"], r["model_type"], "\n".join(r["checkpoints"]), r["tokens"], settings)
         Console().print(table)
 
 
@@ -219,16 +234,32 @@ def app_command(
 
 
 def _prepare(
-    image: Path, question: str, model: str, device: str, dtype: str, quantize: str | None
+    image: Path,
+    question: str,
+    model: str,
+    device: str,
+    dtype: str,
+    quantize: str | None,
+    frames: int,
+    settings: list[str],
 ) -> tuple[Model, Encoded]:
     from trimviz.compare import ask
     from trimviz.models import load
-    from trimviz.pictures import open_picture
+    from trimviz.video import open_source
 
-    picture = open_picture(image)  # before the model is loaded, which can take long
+    picture = open_source(image, frames)  # before the model is loaded, which can take long
+    chosen = dict(_pair(item, "--setting") for item in settings)
     with Console(stderr=True).status(f"loading {model}"):
-        loaded = load(model, device, dtype, quantize)
+        loaded = load(model, device, dtype, quantize, **chosen)
     return loaded, ask(loaded, picture, question)
+
+
+def _pair(item: str, option: str) -> tuple[str, str]:
+    """NAME=VALUE in two."""
+    name, separator, value = item.partition("=")
+    if not separator:
+        raise ValueError(f"Expected {option} NAME=VALUE, got {item!r}.")
+    return name, value
 
 
 def _contest(
@@ -255,9 +286,7 @@ def _pruner(key: str, n1: str | None, settings: list[str], alone: bool) -> Prune
     knobs = {knob.name: knob for knob in kind.knobs()}
     values = {}
     for item in [*settings, *([f"n1={n1}"] if n1 is not None else [])]:
-        name, separator, value = item.partition("=")
-        if not separator:
-            raise ValueError(f"Expected --knob NAME=VALUE, got {item!r}.")
+        name, value = _pair(item, "--knob")
         if name in knobs:
             values[name] = knobs[name].parse(value)
         elif alone:
@@ -286,7 +315,7 @@ def _typewriter() -> OnText:
 def _summary(comparisons: list[Comparison]) -> Table:
     table = Table(box=SIMPLE)
     table.add_column("run", no_wrap=True)
-    for heading in ("tokens", "answer", "KL", "GFLOP*", "KV MB*", "prefill", "decode"):
+    for heading in ("in", "out", "end", "answer", "KL", "GFLOP*", "KV MB*", "prefill", "decode"):
         table.add_column(heading, justify="left" if heading == "answer" else "right")
     first = comparisons[0]
     rows = [(first.dense, "", "")]
@@ -294,7 +323,9 @@ def _summary(comparisons: list[Comparison]) -> Table:
     for run, badge, divergence in rows:
         table.add_row(
             run.method,
-            f"{run.visual_alive.mean():.1f}",
+            f"{run.counts['input']:.1f}",
+            f"{run.counts['output']:.1f}",
+            f"{run.counts['final']:.0f}",
             badge,
             divergence,
             f"{run.flops / 1e9:.3g}",
@@ -303,8 +334,9 @@ def _summary(comparisons: list[Comparison]) -> Table:
             f"{1000 * run.seconds['decode']:.1f}",
         )
     table.caption = (
-        f"{first.model}, {first.dtype}. Visual tokens per layer: mean at the layers' input. KL to dense in nats per "
-        f"answer token. Times measured on {first.device}; * computed."
+        f"{first.model}, {first.dtype}. Visual tokens per layer: in, mean of those that enter a layer, which --keep "
+        "sets; out, mean of those left when the cut behind it is done; end, those in the last layer. KL to dense in "
+        f"nats per answer token. Milliseconds measured on {first.device}; * computed."
     )
     return table
 
@@ -314,6 +346,8 @@ def _overlap_table(comparisons: list[Comparison], jaccard: Any) -> Table:
     table = Table("kept in common", *names, box=SIMPLE)
     for name, row in zip(names, jaccard, strict=True):
         table.add_row(name, *(f"{value:.2f}" for value in row))
+    if any((stage.kept & ~stage.standing).any() for c in comparisons for stage in c.pruned.stages):
+        table.caption = "Of merged patches the one in whose place they stand counts."
     return table
 
 

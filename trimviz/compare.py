@@ -64,6 +64,7 @@ class Comparison:
     revision: str  # commit of the checkpoint on the Hub, "" for a folder
     device: str
     dtype: str
+    settings: Mapping[str, str]  # of the model family, all of them
     processor: Mapping[str, Any]  # settings of the image processor
     prompt: str  # as the chat template wrote it, one placeholder a picture
     question: str
@@ -155,6 +156,7 @@ def judge(model: Model, prompt: Encoded, dense: Trace, pruned: Trace) -> Compari
         revision=model.revision,
         device=str(model.device),
         dtype=str(model.dtype).removeprefix("torch."),
+        settings=model.settings,
         processor=model.processor.image_processor.to_dict(),
         prompt=prompt.text,
         question=prompt.asked,
@@ -224,9 +226,12 @@ def contest(
 
 
 def overlap(runs: Sequence[Run]) -> np.ndarray:
-    """(R, R) Jaccard overlap of the visual tokens that runs keep through their last stage."""
-    kept = [set(run.kept.tolist()) for run in runs]
-    return np.array([[len(a & b) / max(1, len(a | b)) for b in kept] for a in kept])
+    """(R, R) Jaccard overlap of the visual tokens that runs keep through their last stage.
+
+    Of merged tokens the one in whose place they stand counts; two runs that keep nothing agree.
+    """
+    kept = [set(run.standing.tolist()) for run in runs]
+    return np.array([[len(a & b) / len(a | b) if a | b else 1.0 for b in kept] for a in kept])
 
 
 def pick(method: str, knobs: Mapping[str, Any]) -> Pruner:

@@ -380,4 +380,11 @@ def _record(flow: _Flow, cut: Cut, depth: int) -> None:
     final = spread(cut.owner, -1)
     rank = None if cut.order is None else np.where(final >= 0, cut.order.cpu().numpy()[final], -1)
     film = {name: values.cpu().numpy() for name, values in cut.film.items()}
-    flow.stages.append(Stage(cut.name, depth, final >= 0, final, rank, scores, film, cut.higher))
+    if depth < 0:  # the tower puts a merged token into the place of its first patch
+        lives = np.flatnonzero(final >= 0)
+        places = lives[np.unique(final[lives], return_index=True)[1]]
+    else:
+        places = flow.origin[cut.anchor[cut.anchor >= 0]].cpu().numpy()
+    stands = np.zeros(len(alive), dtype=bool)
+    stands[places[places >= 0]] = True
+    flow.stages.append(Stage(cut.name, depth, final >= 0, final, rank, scores, film, cut.higher, stands))

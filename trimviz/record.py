@@ -1,12 +1,14 @@
 """The public file formats: a comparison as JSON, and what the selection was made from as NPZ.
 
-JSON keys: `format`, `model`, `revision`, `device`, `dtype`, `question`, `method`, `knobs`, `budget`, `n`, `n1`, `k`
-(visual tokens made, after the first stage, kept), `alpha` (N values, null where the method has none), `order` (the k
-kept tokens as they were picked, null where the method has no order), `stages` (each `name`, `depth`, `kept`), `scores`
+JSON keys: `format`, `model`, `revision`, `device`, `dtype`, `settings` (of the model family), `question`, `method`,
+`knobs`, `budget`, `n`, `n1`, `k` (visual tokens made, after the first stage, left at the end), `alpha` (N values, null
+where the method has none), `order` (the k kept tokens as they were picked, null where the method has no order),
+`stages` (each `name`, `depth`, `kept`, and `merged`, those among the kept that live on in another's place), `scores`
 ({name: N values, null = already gone}), `dense` and `pruned` (each `text`, `ids`, `logprobs`, `finished`), `agreement`
 (`same`, `badge`, `diff`, `divergence`, `dense_under_pruned`, `kl`, `mean_kl`), `cost` (`dense` and `pruned`, each
-`alive`, `visual_alive`, `mean_visual_tokens`, `flops`, `kv_bytes`, `seconds`), `versions`. Token indices count from 0
-in the order in which the vision encoder made the tokens.
+`alive`, `visual_alive`, `mean_visual_tokens`, counted as they enter a layer, `counts`, the same under each convention
+in print: `input`, `output` (after the cut behind a layer), `final`; `flops`, `kv_bytes`, `seconds`), `versions`. Token
+indices count from 0 in the order in which the vision encoder made the tokens.
 
 NPZ arrays, float32: `visual` (N, d) and `text` (M, d) at the language model's door; `question` (int64) holds the rows
 of `text` that alpha averages by default.
@@ -43,17 +45,23 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
         "revision": comparison.revision,
         "device": comparison.device,
         "dtype": comparison.dtype,
+        "settings": dict(comparison.settings),
         "question": comparison.question,
         "method": run.method,
         "knobs": dict(run.knobs),
         "budget": run.budget,
         "n": comparison.n,
         "n1": comparison.n if run.n1 is None else run.n1,
-        "k": len(run.kept),
+        "k": int(run.visual_alive[-1]),
         "alpha": scores.get("alpha"),
         "order": None if order is None else order.tolist(),
         "stages": [
-            {"name": stage.name, "depth": stage.depth, "kept": np.flatnonzero(stage.kept).tolist()}
+            {
+                "name": stage.name,
+                "depth": stage.depth,
+                "kept": np.flatnonzero(stage.kept).tolist(),
+                "merged": np.flatnonzero(stage.kept & ~stage.standing).tolist(),
+            }
             for stage in run.stages
         ],
         "scores": scores,
@@ -94,7 +102,8 @@ def cost(run: Run) -> dict[str, Any]:
     return {
         "alive": run.alive.tolist(),
         "visual_alive": run.visual_alive.tolist(),
-        "mean_visual_tokens": float(run.visual_alive.mean()),
+        "mean_visual_tokens": run.counts["input"],
+        "counts": run.counts,
         "flops": run.flops,
         "kv_bytes": run.kv_bytes,
         "seconds": dict(run.seconds),

@@ -189,6 +189,12 @@ class Stage:
     scores: Mapping[str, np.ndarray] = field(default_factory=dict)  # {name: (N0,) float32}, NaN = already gone
     film: Mapping[str, np.ndarray] = field(default_factory=dict)  # {name: (K,)}: one value per greedy step
     higher: Mapping[str, str] = field(default_factory=dict)  # {score or film: what a higher value means}
+    stands: np.ndarray | None = None  # (N0,) bool: in whose place an output stands; what else is kept merged into one
+
+    @property
+    def standing(self) -> np.ndarray:
+        """(N0,) bool: the kept tokens without those that were merged into another's place."""
+        return self.kept if self.stands is None else self.stands
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,3 +236,18 @@ class Run:
         if not self.stages:
             return np.arange(sum(int((p.token >= 0).sum()) for p in self.panels))
         return np.flatnonzero(self.stages[-1].kept)
+
+    @property
+    def standing(self) -> np.ndarray:
+        """The same without tokens that were merged into another's place."""
+        return np.flatnonzero(self.stages[-1].standing) if self.stages else self.kept
+
+    @property
+    def counts(self) -> dict[str, float]:
+        """Visual tokens per layer as budgets are counted in print, and as methods take it in their knob `count`.
+
+        "input": mean of those that enter a layer; "output": mean of those left when the cut behind it is done; "final":
+        those left after the last cut.
+        """
+        left = [*self.visual_alive[1:], self.visual_alive[-1]]
+        return {"input": float(self.visual_alive.mean()), "output": float(np.mean(left)), "final": float(left[-1])}

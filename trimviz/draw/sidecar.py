@@ -73,6 +73,7 @@ def _comparison(c: Comparison, label: str) -> dict[str, Any]:
         "model": c.model,
         "revision": c.revision,
         "dtype": c.dtype,
+        "settings": dict(c.settings),
         "device": c.device,
         "processor": dict(c.processor),
         "prompt": c.prompt,
@@ -109,6 +110,7 @@ def _run(run: Run) -> dict[str, Any]:
         "kept": run.kept,
         "alive": run.alive,
         "visual_alive": run.visual_alive,
+        "counts": run.counts,
         "stages": [
             {
                 "name": s.name,

@@ -15,10 +15,12 @@ import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
 from trimviz.compare import Comparison, Divergence, overlap
-from trimviz.types import Panel, Run
+from trimviz.types import Panel, Run, Stage
 from trimviz.ui.service import FIRST, Result
+from trimviz.video import is_video
 
 THUMB = 168  # pixels, long side of a mask in the table of methods
+DROPPED, MERGED = 0.3, 0.6  # brightness there
 PARTS = {
     "vision": "vision",
     "select": "select",
@@ -205,9 +207,12 @@ def as_python(result: Result, model: str, picture: str) -> str:
     else:
         head = ""
         said = ", ".join(f"{name}={value!r}" for name, value in settings.items())
+    if is_video(picture):
+        said += f", frames={result.ask.frames}"
+    how = "".join(f", {name}={value!r}" for name, value in result.ask.settings.items())
     return (
         f"{head}import trimviz\n\n"
-        f"model = trimviz.load({model!r}, device={_device(result)!r}, dtype={result.comparison.dtype!r})\n"
+        f"model = trimviz.load({model!r}, device={_device(result)!r}, dtype={result.comparison.dtype!r}{how})\n"
         f"result = trimviz.compare(model, {picture!r}, {result.ask.question!r}, {said})\n"
         "print(result.pruned.kept.tolist(), result.badge)\n"
     )
@@ -224,6 +229,10 @@ def as_command(result: Result, model: str, picture: str) -> str:
         parts += ["--n1", str(knobs.pop(FIRST))]
     for name, value in knobs.items():
         parts += ["--knob", f"{name}={json.dumps(value) if isinstance(value, bool) else value}"]
+    if is_video(picture):
+        parts += ["--frames", str(result.ask.frames)]
+    for name, chosen in result.ask.settings.items():
+        parts += ["--setting", f"{name}={chosen}"]
     parts += ["--device", _device(result), "--dtype", result.comparison.dtype, "--json", "comparison.json"]
     return shlex.join(parts)
 
@@ -268,7 +277,8 @@ def contest(rows: Sequence[tuple[str, str, Result | str | None]]) -> str:
     head = "".join(
         f"<th>{said}</th>"
         for said in (
-            "Method", "Kept", "Answer", "Agreement", "Mean KL, nats", "Visual tokens per layer: mean", "last layer",
+            "Method", "Kept", "Answer", "Agreement", "Mean KL, nats",
+            "Visual tokens in, mean", "Visual tokens out, mean", "Visual tokens at the end",
             "Prefill FLOPs, computed", "Prefill ms, measured", "ms per token, measured",
         )
     )  # fmt: skip
@@ -279,15 +289,18 @@ def contest(rows: Sequence[tuple[str, str, Result | str | None]]) -> str:
     table = (
         f'<div class="scroll"><table class="contest"><thead><tr>{head}</tr></thead><tbody>'
         f"{dense}{body}</tbody></table></div>"
+        '<p class="quiet">Visual tokens in: those that enter a decoder layer, mean over layers, which is what the '
+        "budget sets. Out: those left when the cut behind a layer is done, as some papers count. Veiled patches were "
+        "dropped; half veiled ones were merged into one that is shown bright.</p>"
     )
     return table + (jaccard(rows) if len(results) > 1 else "")
 
 
 def _row(name: str, result: Result | str | None) -> str:
     if result is None:
-        return f'<tr><th>{escape(name)}</th><td colspan="9" class="quiet">waiting</td></tr>'
+        return f'<tr><th>{escape(name)}</th><td colspan="10" class="quiet">waiting</td></tr>'
     if isinstance(result, str):
-        return f'<tr><th>{escape(name)}</th><td colspan="9" class="quiet">{escape(result)}</td></tr>'
+        return f'<tr><th>{escape(name)}</th><td colspan="10" class="quiet">{escape(result)}</td></tr>'
     c = result.comparison
     badge = f'<span class="badge {"same" if c.divergence is None else "differs"}">{escape(c.badge)}</span>'
     return _cells(name, thumb(c.pruned), c.pruned, badge, f"{c.kl.mean():.3f}" if len(c.kl) else "")
@@ -299,8 +312,9 @@ def _cells(name: str, picture: str, run: Run, badge: str, kl: str) -> str:
         escape(run.answer.text),
         badge,
         kl,
-        f"{run.visual_alive.mean():.1f}",
-        f"{run.visual_alive[-1]}",
+        f"{run.counts['input']:.1f}",
+        f"{run.counts['output']:.1f}",
+        f"{run.counts['final']:.0f}",
         _short(run.flops),
         f"{1000 * (run.seconds['prefill'] + run.seconds['select']):.1f}",
         f"{1000 * run.seconds['decode']:.1f}",
@@ -321,35 +335,38 @@ def jaccard(rows: Sequence[tuple[str, str, Result | str | None]]) -> str:
     )
     return (
         "<h3>Kept patches in common</h3><p class='quiet'>Jaccard overlap: shared patches over all that "
-        "either method keeps.</p>"
+        "either method keeps. Of merged patches only the one in whose place they stand counts as kept.</p>"
         f'<div class="scroll"><table class="jaccard"><thead><tr><th></th>{head}</tr></thead><tbody>'
         f"{body}</tbody></table></div>"
     )
 
 
 def thumb(run: Run) -> str:
-    """The panels of a run side by side, dropped cells veiled, as an <img>."""
-    kept = np.zeros(1, bool)
-    if run.stages:
-        kept = run.stages[-1].kept
-    pictures = "".join(_veiled(panel, kept if run.stages else None) for panel in run.panels[:4])
+    """The panels of a run side by side as <img>, dropped cells veiled and merged ones half veiled."""
+    pictures = "".join(_veiled(panel, run.stages[-1] if run.stages else None) for panel in run.panels[:4])
     return f'<span class="thumbs">{pictures}</span>'
 
 
-def _veiled(panel: Panel, kept: np.ndarray | None) -> str:
-    picture = panel.picture.copy()
+def _veiled(panel: Panel, stage: Stage | None) -> str:
+    picture = panel.picture.convert("RGB")
     picture.thumbnail((THUMB, THUMB))
-    count = int((panel.token >= 0).sum())
-    if kept is not None:
-        cells = np.where(panel.token >= 0, kept[panel.token], False)
-        count = int(cells.sum())
-        mask = Image.fromarray((cells * 255).astype(np.uint8)).resize(picture.size, Image.Resampling.NEAREST)
-        dropped = ImageEnhance.Brightness(picture.convert("L").convert("RGB")).enhance(0.3)
-        picture = Image.composite(picture, dropped, mask)
-    return (
-        f'<img src="{data_url(picture)}" alt="{escape(panel.name)}: {count} of '
-        f'{int((panel.token >= 0).sum())} patches kept">'
-    )
+    shown = panel.token >= 0
+    said = f"{shown.sum()} of {shown.sum()} patches kept"
+    if stage is not None:
+        bright = shown & stage.standing[panel.token]
+        merged = shown & stage.kept[panel.token] & ~bright
+        said = f"{bright.sum()} of {shown.sum()} patches kept" + (f", {merged.sum()} merged" if merged.any() else "")
+        grey = picture.convert("L").convert("RGB")
+        veiled = ImageEnhance.Brightness(grey).enhance(DROPPED)
+        half = ImageEnhance.Brightness(Image.blend(grey, picture, 0.5)).enhance(MERGED)
+        picture = Image.composite(
+            picture, Image.composite(half, veiled, _mask(merged, picture)), _mask(bright, picture)
+        )
+    return f'<img src="{data_url(picture)}" alt="{escape(panel.name)}: {said}">'
+
+
+def _mask(cells: np.ndarray, picture: Image.Image) -> Image.Image:
+    return Image.fromarray((cells * 255).astype(np.uint8)).resize(picture.size, Image.Resampling.NEAREST)
 
 
 def data_url(picture: Image.Image, quality: int = 82) -> str:
