@@ -74,8 +74,23 @@ def evaluate(
 
 
 def _cells(record: dict[str, Any]) -> tuple[str, str, str]:
+    if "refused" in record:
+        return "cannot", "", ""
     low, high = record["interval"]
     return f"{record['accuracy']:.1%}", f"{low:.1%}-{high:.1%}", str(record["n"])
+
+
+@app.command()
+def card(
+    folder: Annotated[Path, typer.Argument(help="A trained model with its evaluation-*.json.")] = ASSETS / "tiny-llava",
+) -> None:
+    """Write the tables of accuracy in a model card anew, from the evaluations beside it."""
+    from .card import write
+
+    try:
+        typer.echo(write(folder))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 @app.command()

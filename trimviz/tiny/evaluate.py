@@ -33,9 +33,12 @@ class Tally:
     keep: str | None
     asked: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
     right: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
+    refused: str = ""  # why the method cannot meet the budget on this model
 
     def record(self) -> dict[str, Any]:
-        """Accuracy overall and by kind, each with its Wilson 95 % interval."""
+        """Accuracy overall and by kind, each with its Wilson 95 % interval; or why there is none."""
+        if self.refused:
+            return {"method": self.method, "knobs": self.knobs, "keep": self.keep, "refused": self.refused}
         kinds = {kind: _share(self.right[kind], self.asked[kind]) for kind in KINDS if self.asked[kind]}
         total = _share(sum(self.right.values()), sum(self.asked.values()))
         return {"method": self.method, "knobs": self.knobs, "keep": self.keep} | total | {"kinds": kinds}
@@ -81,8 +84,16 @@ def evaluate(
             for question in questions:
                 prompt = model.prompt(look, question.text)
                 for method, keep, tally in everything:
+                    if tally.refused:
+                        continue
                     budget = None if keep is None else budget_of(keep, prompt.n)
-                    said = finish(answer(model, prompt, method, budget, LONGEST)).run.answer.text
+                    try:
+                        said = finish(answer(model, prompt, method, budget, LONGEST)).run.answer.text
+                    except ValueError as error:
+                        if len(cells) == 1 or any(tally.asked.values()):
+                            raise
+                        tally.refused = str(error)
+                        continue
                     tally.asked[question.kind] += 1
                     tally.right[question.kind] += said == question.answer
                 bar.update()
