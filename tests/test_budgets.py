@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -204,6 +205,13 @@ def test_pooling(budget, grid):
 def test_a_budget_out_of_reach_names_the_least(method):
     with pytest.raises(ValueError, match=r"\d+\.\d"):
         schedule(method, SMALL, 3)
+
+
+def test_pooling_names_the_least_it_leaves():
+    seen = replace(view(torch.randn(8, 4)), grids=tuple(torch.arange(8).reshape(4, 2, 1)))
+    assert len(PRUNERS["pooling"]().cut(seen, 4).anchor) == 4
+    with pytest.raises(ValueError, match="each of 4 pictures"):
+        PRUNERS["pooling"]().cut(seen, 3)
 
 
 @pytest.mark.parametrize("count", ["input", "output", "final"])

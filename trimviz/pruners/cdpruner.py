@@ -20,10 +20,9 @@ import torch
 from torch import Tensor
 
 from trimviz.pruners.base import OrderTable, Pruner, choice
-from trimviz.select import cosine, keep, quotas, ranking, unit
+from trimviz.pruners.parts import determinantal
+from trimviz.select import cosine, keep, quotas, unit
 from trimviz.types import Cut, View
-
-RESOLVED = 1e-4  # of a token's own variance: below, what is left to explain is rounding
 
 
 @dataclass(frozen=True)
@@ -70,27 +69,3 @@ class CDPruner(Pruner):
         likeness = likeness if self.relevance == "plus" else -likeness
         low, high = likeness.min(), likeness.max()
         return (likeness - low + 1e-6) / (high - low) if high > low else torch.ones_like(likeness)
-
-
-def determinantal(similarity: Tensor, relevance: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Greedy picks (k,) that maximise the determinant of relevance * similarity * relevance, and what each adds (k,).
-
-    similarity (n, n), relevance (n,). Ties go to the lower index.
-    """
-    left = similarity.diagonal().round()  # what the picks leave unexplained of each token: all, of a zero vector none
-    factors = torch.zeros(k, len(left), device=left.device)  # of the Cholesky decomposition, a row a pick
-    free = torch.ones_like(left, dtype=torch.bool)
-    picks, gains = torch.empty(k, dtype=torch.long, device=left.device), torch.zeros(k, device=left.device)
-    for t in range(k):
-        worth = (relevance**2 * left).masked_fill(~free | (left <= RESOLVED), -torch.inf)
-        pick = worth.argmax()
-        if worth[pick] == -torch.inf:
-            rest = ranking(relevance.masked_fill(~free, -torch.inf))
-            picks[t:] = rest[: k - t]
-            break
-        picks[t], gains[t] = pick, worth[pick]
-        row = (similarity[pick] - factors[:t].T @ factors[:t, pick]) / left[pick].sqrt()
-        factors[t] = row
-        left = left - row**2
-        free[pick] = False
-    return picks, gains

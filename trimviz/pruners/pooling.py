@@ -28,7 +28,12 @@ class Pooling(Pruner):
     clause: ClassVar[str] = "averages neighbouring cells on a coarser grid"
 
     def cut(self, view: View, k: int) -> Cut:
-        n, device = len(view.visual), view.visual.device
+        n, device, pictures = len(view.visual), view.visual.device, len(view.grids)
+        if k < pictures:
+            raise ValueError(
+                f"Spatial pooling leaves at least one token of each of {pictures} pictures shown to the model; "
+                f"expected a budget of at least that, got {k}."
+            )
         panel, cell = torch.empty(2, n, dtype=torch.long, device=device)
         for p, grid in enumerate(view.grids):
             panel[grid[grid >= 0]] = p

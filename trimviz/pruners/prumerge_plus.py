@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from trimviz.pruners.prumerge import PruMerge, outliers
-from trimviz.select import ranking
+from trimviz.select import mask, ranking
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,7 @@ class PruMergePlus(PruMerge):
     def _keep(self, attention: Tensor, count: int) -> Tensor:
         n, order = len(attention), ranking(attention)
         attended = order[: outliers(attention) if self.adaptive else count // 2]
-        free = torch.ones(n, dtype=torch.bool, device=attention.device)
-        free[attended] = False
-        rest = free.nonzero()[:, 0]
+        rest = (~mask(attended, n)).nonzero()[:, 0]
         if self.adaptive:
             spaced = rest[rest % max(1, n // max(1, len(attended)) // 3) == 0]
         else:

@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 
 from trimviz.pruners.base import Pruner, choice
-from trimviz.select import COUNT, COUNT_HELP, mean_of, ranking, solve, top
+from trimviz.pruners.parts import density_peaks
+from trimviz.select import COUNT, COUNT_HELP, mask, mean_of, solve, top
 from trimviz.types import Cut, View
 
 OF = 9 * 64  # tokens that the published lists start from
@@ -56,11 +57,9 @@ class SparseVLM(Pruner):
         n = len(view.visual)
         rating = view.attention(self._raters(view)).mean(dim=(0, 1))  # (N,)
         kept = top(rating, next(kept for kept in range(n) if total(n, kept) >= k))
-        gone = torch.ones(n, dtype=torch.bool, device=kept.device)
-        gone[kept] = False
-        dropped = gone.nonzero()[:, 0]
+        dropped = (~mask(kept, n)).nonzero()[:, 0]
         recycled = dropped[top(rating[dropped], candidates(len(dropped)))]
-        centres, nearest = cluster(view.visual[recycled], k - len(kept))
+        centres, nearest = density_peaks(view.visual[recycled], k - len(kept))
         owner = torch.full((n,), -1, dtype=torch.long, device=kept.device)
         owner[kept] = torch.arange(len(kept), device=kept.device)
         owner[recycled] = len(kept) + nearest
@@ -92,17 +91,3 @@ def candidates(dropped: int) -> int:
 def total(n: int, kept: int) -> int:
     """Tokens that go on where `kept` < n of n are kept: those, and the clusters of the recycled."""
     return kept + candidates(n - kept) // 10 + 1
-
-
-def cluster(x: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Density peaks: `count` centres among x (m, d), best first, and the centre (m,) that each token belongs to."""
-    x = x.float()
-    distance = torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist") / x.shape[1] ** 0.5
-    near = distance.topk(min(count, len(x)), largest=False).values  # each token is its own nearest
-    density = (-(near**2).mean(dim=1)).exp()
-    denser = density[None] > density[:, None]
-    peak = torch.where(denser.any(dim=1), distance.masked_fill(~denser, torch.inf).amin(dim=1), distance.max())
-    centres = ranking(density * peak)[:count]
-    nearest = distance[:, centres].argmin(dim=1)
-    nearest[centres] = torch.arange(len(centres), device=x.device)
-    return centres, nearest

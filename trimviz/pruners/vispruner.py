@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from trimviz.pruners.base import Pruner, knob
-from trimviz.select import keep, quotas, ranking, unit
+from trimviz.select import keep, mask, quotas, ranking, unit
 from trimviz.types import Cut, View
 
 AT_ONCE = 8  # tokens that go in one round
@@ -43,13 +43,11 @@ class VisPruner(Pruner):
             first = floor(Fraction(repr(float(self.important))) * count)
             important.append(order[:first])
             diverse.append(thin(features, order[first:], count - first))
-        chosen = torch.zeros(len(features), dtype=torch.bool, device=features.device)
-        chosen[torch.cat(important)] = True
         return keep(
             torch.cat(important + diverse),
             len(features),
             scores={"CLS attention": attention},
-            stages=(("important", chosen),),
+            stages=(("important", mask(torch.cat(important), len(features))),),
         )
 
 
