@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from math import floor
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -43,7 +44,10 @@ def alignment(visual: Tensor, text: Tensor) -> Tensor:
 
     TrimTokenator (arXiv 2509.00320) eq. 3.
     """
-    return -torch.cdist(visual.float(), text.float(), compute_mode=EXACT).mean(dim=1)
+    place = "cpu" if visual.device.type == "mps" else visual.device  # MPS has no float64
+    v, w = visual.to(place, torch.float64), text.to(place, torch.float64)
+    squares = (v * v).sum(dim=1)[:, None] + (w * w).sum(dim=1) - 2 * v @ w.T  # products are exact enough in float64
+    return -squares.clamp_min(0).sqrt().mean(dim=1).to(visual.device, torch.float32)
 
 
 def ranking(score: Tensor) -> Tensor:
@@ -123,38 +127,55 @@ def maxmin(similarity: Tensor, allowed: Tensor, k: int) -> tuple[Tensor, Tensor]
     Returns the picks (k,) in order and the distance 1 - cosine of each to its nearest (k,): among those before it, or
     for the first among all. DivPrune (arXiv 2503.02175); ties go to the lower index.
     """
-    distance = (1 - similarity).masked_fill(~allowed, torch.inf)  # columns that do not count are never nearest
-    picks = torch.empty(k, dtype=torch.long, device=similarity.device)
-    nearest = distance.clone().fill_diagonal_(torch.inf).amin(dim=1)
-    gaps = torch.empty(k, dtype=torch.float32, device=similarity.device)
-    taken = ~allowed
+    others = similarity.masked_fill(~allowed, -torch.inf).fill_diagonal_(-torch.inf)  # itself is never the nearest
+    nearest, rows = (1 - others.amax(dim=1)).cpu().numpy(), similarity.cpu().numpy()
+    taken = (~allowed).cpu().numpy()
+    picks, gaps = [], []
     for t in range(k):
-        pick = nearest.masked_fill(taken, -torch.inf).argmax()
-        picks[t], gaps[t] = pick, nearest[pick]
+        pick = int(np.where(taken, -np.inf, nearest).argmax())
+        picks.append(pick)
+        gaps.append(nearest[pick])
         taken[pick] = True
-        row = 1 - similarity[pick]
-        nearest = row if t == 0 else torch.minimum(nearest, row)
-    return picks, gaps
+        row = 1 - rows[pick]
+        nearest = row if t == 0 else np.minimum(nearest, row)
+    return _told(picks, gaps, similarity.device)
 
 
-def repmax(similarity: Tensor, allowed: Tensor, seed: Tensor | int, k: int) -> tuple[Tensor, Tensor]:
+def repmax(similarity: Tensor, allowed: Tensor, seed: int, k: int) -> tuple[Tensor, Tensor]:
     """Greedy pick of k of the `allowed` (N,) rows of a similarity matrix (N, N), each least similar to those before.
 
     Returns the picks (k,) in order, and the mean similarity of each to the set before it (k,), the seed's being NaN.
     TrimTokenator (arXiv 2509.00320) eqs. 11 to 16; ties go to the lower index.
     """
-    picks = torch.empty(k, dtype=torch.long, device=similarity.device)
-    means = torch.full((k,), torch.nan, dtype=torch.float32, device=similarity.device)
-    picks[0] = seed  # eq. 11
-    total = similarity[seed].masked_fill(~allowed, torch.inf)  # eq. 12
-    total[seed] = torch.inf  # no longer in the remaining set, eq. 11
+    rows = similarity.cpu().numpy()
+    pick, picks, means = seed, [seed], [np.nan]  # eq. 11
+    total = np.where(allowed.cpu().numpy(), rows[pick], np.inf)  # eq. 12
+    total[pick] = np.inf  # no longer in the remaining set, eq. 11
     for t in range(1, k):
-        pick = total.argmin()  # eq. 14: dividing by t, eq. 13, does not move the minimum
-        picks[t] = pick
-        means[t] = total[pick] / t  # eq. 13
-        total += similarity[pick]  # eq. 16
-        total[pick] = torch.inf  # eq. 15
-    return picks, means
+        pick = int(total.argmin())  # eq. 14: dividing by t, eq. 13, does not move the minimum
+        picks.append(pick)
+        means.append(total[pick] / t)  # eq. 13
+        total += rows[pick]  # eq. 16
+        total[pick] = np.inf  # eq. 15
+    return _told(picks, means, similarity.device)
+
+
+def _told(picks: Sequence[int], values: Sequence[float], device: torch.device) -> tuple[Tensor, Tensor]:
+    """What a greedy loop found (k,), and a value beside each (k,) float32.
+
+    The loops run in numpy: a step is three operations on N numbers, and what counts is the cost of starting each.
+    """
+    return torch.tensor(np.array(picks), device=device), torch.tensor(np.array(values, dtype=np.float32), device=device)
+
+
+def seed_of(similarity: Tensor, chosen: Tensor) -> int:
+    """The one of the `chosen` tokens (N1,) with the lowest mean similarity to all of them; ties to the lower index.
+
+    TrimTokenator eqs. 9 and 10; the same as `seeds` finds for the set, summed in the same order.
+    """
+    rows = chosen.sort().values
+    sums = similarity[rows][:, chosen].cumsum(dim=1)[:, -1]  # eq. 9 times n1, which does not move the minimum
+    return int(rows[sums.argmin()])  # eq. 10
 
 
 def seeds(similarity: Tensor, rank: Tensor) -> Tensor:

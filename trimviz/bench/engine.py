@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
 from trimviz import engine
-from trimviz.bench.measure import race
+from trimviz.bench.measure import Result, Row, race, settings
 from trimviz.models.base import Model
 from trimviz.types import Encoded
 
 
-def bench_engine(model: Model, prompt: Encoded, tokens: int, rounds: int) -> dict[str, Any]:
-    """Seconds of prefill and of each further token, for both; and the ratio own / generate."""
+def bench_engine(model: Model, prompt: Encoded, tokens: int, rounds: int) -> Result:
+    """Seconds to the first answer token and to all of them, for both, and the ratios own / generate."""
 
     def own(count: int) -> None:
         state = engine.prefill(model, prompt)
@@ -40,14 +38,18 @@ def bench_engine(model: Model, prompt: Encoded, tokens: int, rounds: int) -> dic
         rounds,
         model.clock,
     )
-    first = {name: times[f"{name} 1"].median for name in ("own", "generate")}
-    rest = {name: (times[f"{name} all"].median - first[name]) / (tokens - 1) for name in ("own", "generate")}
-    return {
-        "tokens in": len(prompt.embeds),
-        "tokens out": tokens,
-        "first token s": first,
-        "further token s": rest,
-        "ratio first token": first["own"] / first["generate"],
-        "ratio further token": rest["own"] / rest["generate"],
-        "spread s": {name: timing.spread for name, timing in times.items()},
+    rows: list[Row] = [
+        {"loop": loop, "answer tokens": 1 if part == "1" else tokens, **times[f"{loop} {part}"].row}
+        for part in ("1", "all")
+        for loop in ("own", "generate")
+    ]
+    first = {loop: times[f"{loop} 1"].median for loop in ("own", "generate")}
+    rest = {loop: (times[f"{loop} all"].median - first[loop]) / (tokens - 1) for loop in first}
+    facts = {
+        "own / generate, first token": first["own"] / first["generate"],
+        "own / generate, each further token": rest["own"] / rest["generate"],
+        "own, ms a further token": 1000 * rest["own"],
+        "generate, ms a further token": 1000 * rest["generate"],
     }
+    told = settings(model.repo, model.dtype, tokens_in=len(prompt.embeds), rounds=rounds)
+    return Result("engine", told, rows, facts)

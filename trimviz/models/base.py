@@ -109,6 +109,10 @@ class Model(ABC):
         """(N,) the row of each visual token where its newline token stays with it through a cut; None where it goes."""
         return None
 
+    def apart_by(self, vision: Vision) -> Tensor | None:
+        """(N,) the tile of each visual token where tiles are cut one by one; None where the budget is over all of them."""
+        return None
+
     @property
     def tokenizer(self) -> Any:
         return self.processor.tokenizer
@@ -148,10 +152,13 @@ class Model(ABC):
             raise ValueError("Pictures and videos cannot be mixed in one question; ask about them separately.")
         return pictures, videos
 
-    def prompt(self, look: Look, question: str) -> Encoded:
-        """The prompt for one question about pictures that were looked at; ValueError for an unusable question."""
+    def prompt(self, look: Look, question: str, before: Sequence[tuple[str, str]] = ()) -> Encoded:
+        """The prompt for one question about pictures that were looked at; ValueError for an unusable question.
+
+        before: earlier turns of the conversation, each a question and its answer; the first asks about the pictures.
+        """
         placeholder = self.processor.video_token if isinstance(look.pictures[0], Video) else self.placeholder
-        text, (start, end) = self._render(question, look, placeholder)
+        text, (start, end) = self._render(question, look, placeholder, before)
         pieces = text.split(placeholder)
         # The question follows the last placeholder, so it moves along.
         words = zip(self.expand(look, placeholder), pieces[1:], strict=True)
@@ -166,7 +173,7 @@ class Model(ABC):
         if len(ids) > limit:
             raise ValueError(f"The prompt has {len(ids)} tokens and the model takes {limit}; ask a shorter question.")
         offsets = torch.tensor(batch["offset_mapping"], device=self.device)
-        seen = ids == self.tokenizer.convert_tokens_to_ids(placeholder)
+        seen = ids == self.tokenizer.convert_tokens_to_ids(self.standing(placeholder))
         asked = (offsets[:, 0] < end) & (offsets[:, 1] > start) & ~seen
         embeds = self.embed(ids).detach().clone()
         embeds[seen] = look.tokens.to(embeds)
@@ -191,44 +198,70 @@ class Model(ABC):
         """What stands in the prompt for each picture: its placeholder once a token."""
         return [placeholder * n for n in look.counts]
 
+    def standing(self, placeholder: str) -> str:
+        """What stands for each token of what a placeholder holds the place of."""
+        return placeholder
+
+    def template(self, placeholder: str) -> str | None:
+        """The chat template for pictures or videos."""
+        return self.processor.chat_template or self.tokenizer.chat_template
+
     def positions(self, ids: Tensor, look: Look) -> Tensor:
         """RoPE positions (axes, T) of the whole prompt."""
         return torch.arange(len(ids), device=ids.device)[None]
 
-    def _render(self, question: str, look: Look, placeholder: str) -> tuple[str, tuple[int, int]]:
+    def _render(
+        self, question: str, look: Look, placeholder: str, before: Sequence[tuple[str, str]]
+    ) -> tuple[str, tuple[int, int]]:
         """The chat template's text, and the span of the question in it."""
-        question = " ".join(question.split())
-        if not question:
-            raise ValueError("The question is empty; ask something about the picture.")
-        specials = [t for t in self.tokenizer.all_special_tokens if t and t in question]
-        if placeholder in question or specials:
-            marker = placeholder if placeholder in question else specials[0]
-            raise ValueError(f"The question holds {marker!r}, which marks a place in the prompt; leave it out.")
+        question = self._clean(question, placeholder)
+        turns = [(self._clean(asked, placeholder), self._clean(said, placeholder)) for asked, said in before]
         kinds = [{"type": "video" if isinstance(p, Video) else "image"} for p in look.pictures]
-        content = [*kinds, {"type": "text", "text": question}]
-        template = self.processor.chat_template or self.tokenizer.chat_template
+        template = self.template(placeholder)
         if template:
-            text = self.processor.apply_chat_template(
-                [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
+            messages: list[dict[str, Any]] = []
+            for asked, said in turns:
+                messages.append({"role": "user", "content": [{"type": "text", "text": asked}]})
+                messages.append({"role": "assistant", "content": [{"type": "text", "text": said}]})
+            messages.append({"role": "user", "content": [{"type": "text", "text": question}]})
+            messages[0]["content"] = [*kinds, *messages[0]["content"]]
+            text = self.tokenizer.apply_chat_template(
+                messages, chat_template=template, add_generation_prompt=True, tokenize=False
             )
+            if any(said not in text for _, said in turns):
+                raise ValueError("The chat template of this checkpoint leaves out earlier answers; ask one question.")
+        elif turns:
+            raise ValueError("This checkpoint has no chat template to write earlier turns with; ask one question.")
         else:
             text = self.default_prompt.format(images=f"{placeholder}\n" * len(kinds), question=question)
         start = text.rindex(question)
         return text, (start, start + len(question))
 
-    def encode(self, pictures: Image.Image | Video | Sequence[Image.Image | Video], question: str) -> Encoded:
+    def _clean(self, words: str, placeholder: str) -> str:
+        """What a person wrote on one line; ValueError for nothing, and for marks of the prompt."""
+        words = " ".join(words.split())
+        if not words:
+            raise ValueError("The question is empty; ask something about the picture.")
+        marks = (placeholder, self.standing(placeholder), *self.tokenizer.all_special_tokens)
+        marker = next((mark for mark in marks if mark and mark in words), None)
+        if marker:
+            raise ValueError(f"The question holds {marker!r}, which marks a place in the prompt; leave it out.")
+        return words
+
+    def encode(
+        self,
+        pictures: Image.Image | Video | Sequence[Image.Image | Video],
+        question: str,
+        before: Sequence[tuple[str, str]] = (),
+    ) -> Encoded:
         """`look` and `prompt` in one step."""
         if isinstance(pictures, Image.Image | Video):
             pictures = [pictures]
-        return self.prompt(self.look(pictures), question)
+        return self.prompt(self.look(pictures), question, before)
 
     def clock(self) -> float:
         """Seconds, after the device has finished what it was given."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
-        elif self.device.type == "mps":
-            torch.mps.synchronize()
-        return time.perf_counter()
+        return clock(self.device)
 
     # --- what cost is made of ---------------------------------------------------------------------------------
 
@@ -238,8 +271,8 @@ class Model(ABC):
 
     @property
     def layer_weights(self) -> list[int]:
-        """Weights of the linear maps in each decoder layer, (L,)."""
-        return [sum(m.weight.numel() for m in layer.modules() if isinstance(m, nn.Linear)) for layer in self.layers]
+        """Weights of the linear maps in each decoder layer, (L,); by their shapes, since quantized ones are packed."""
+        return [sum(linear_weights(m) for m in layer.modules()) for layer in self.layers]
 
     @property
     def heads(self) -> tuple[int, int, int]:
@@ -247,3 +280,17 @@ class Model(ABC):
         config = self.text_config
         width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         return config.num_attention_heads, config.num_key_value_heads, width
+
+
+def clock(device: torch.device) -> float:
+    """Seconds, after a device has finished what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    elif device.type == "mps":
+        torch.mps.synchronize()
+    return time.perf_counter()
+
+
+def linear_weights(module: nn.Module) -> int:
+    """Weights of a linear map; 0 for any other module."""
+    return module.in_features * module.out_features if isinstance(module, nn.Linear) else 0

@@ -19,7 +19,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from trimviz.pruners.base import OrderTable, Pruner, choice, knob
-from trimviz.select import EXACT, alignment, cosine, keep, mask, ranking, repmax, repmax_table, seeds, share, unit
+from trimviz.select import EXACT, alignment, cosine, keep, mask, ranking, repmax, repmax_table, seed_of, share, unit
 from trimviz.types import Cut, View
 
 EVERY_SIZE = 1024  # up to this many tokens the order table holds every N1, above it a hundred evenly spaced ones
@@ -59,8 +59,7 @@ class TrimTokenator(Pruner):
             order, film = self._by_alpha(alpha, chosen)[:k], {}
         else:
             similarity = self._similarity(view)
-            seed = view.once(("seeds", *self._ranked_by()), lambda: seeds(similarity, first))
-            order, means = repmax(similarity, mask(chosen, n), seed[n1 - 1], k)
+            order, means = repmax(similarity, mask(chosen, n), seed_of(similarity, chosen), k)
             film = {"mean similarity": means}
         return keep(
             order, n, name="X^v(2)", order=order, scores={"alpha": alpha}, stages=stage1, film=film, higher=HIGHER
@@ -95,7 +94,7 @@ class TrimTokenator(Pruner):
                 return torch.arange(n, device=device)
             if self.stages == "swapped":
                 similarity, everything = self._similarity(view), torch.arange(n, device=device)
-                return repmax(similarity, mask(everything, n), seeds(similarity, everything)[-1], n)[0]
+                return repmax(similarity, mask(everything, n), seed_of(similarity, everything), n)[0]
             return ranking(self._alpha(view))
 
         return view.once(("first", *self._ranked_by()), make)
