@@ -5,14 +5,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .questions import KINDS, Question, ask, split, vocabulary
+from .questions import KINDS, NO_THING, NO_WORD, Question, ask, split, vocabulary
 from .shape import SPECIAL
-from .world import COLORS, SHAPES, SIDE, SIZES, Scene
+from .world import COLORS, SHAPES, SIDE, SIZES, WORDS, Scene, Word
 
 HEAD = ("<s>", "user", ":")  # what stands before the picture
 TAIL = ("assistant", ":")  # what stands between question and answer
 # Row and column are thirds of the picture here.
-MARK_TASKS = {"shape": 1 + len(SHAPES), "color": 1 + len(COLORS), "size": 1 + len(SIZES), "row": 3, "column": 3}
+MARK_TASKS = {
+    "shape": 1 + len(SHAPES),
+    "color": 1 + len(COLORS),
+    "size": 1 + len(SIZES),
+    "word": 1 + len(WORDS),
+    "row": 3,
+    "column": 3,
+}
+# Coordinates: of the thing that a phrase names, and at a question's second phrase also those of its first.
+MARK_PLACES = ("x", "y", "first x", "first y")
 IGNORE = -100
 NUMBER = {word: i for i, word in enumerate((*SPECIAL, *vocabulary()))}
 
@@ -49,7 +58,7 @@ def pack(scenes: list[Scene], asked: list[list[Question]], length: int, rng: np.
     pair, place, kind = np.full(shape, -1), np.zeros(shape, np.int64), np.zeros(shape, np.int64)
     labels = np.full(shape, IGNORE)
     marked: list[tuple[int, int]] = []
-    named: dict[str, list[int]] = {task: [] for task in (*MARK_TASKS, "x", "y")}
+    named: dict[str, list[int]] = {task: [] for task in (*MARK_TASKS, *MARK_PLACES)}
     for b, (scene, questions) in enumerate(zip(scenes, asked, strict=True)):
         end = 0
         for number, question in enumerate(questions):
@@ -63,25 +72,29 @@ def pack(scenes: list[Scene], asked: list[list[Question]], length: int, rng: np.
             shift = int(rng.integers(-500, 401)) if rng is not None and rng.random() < 0.5 else 0
             place[b, span] = shift + np.arange(len(numbers))
             labels[b, end + len(words) - 1 : end + len(numbers)] = [NUMBER[word] for word in answer]
-            for word, thing in question.marks:
+            for i, (word, what) in enumerate(question.marks):
                 marked.append((b, end + word))
-                for task, value in _named(scene, thing).items():
-                    named[task].append(value)
+                first = _named(scene, question.marks[0][1]) if i else {}
+                answers = _named(scene, what) | {f"first {v}": first[v] for v in ("x", "y") if v in first}
+                for task, values in named.items():
+                    values.append(answers.get(task, IGNORE))
             end += len(numbers)
     arrays = {task: np.array(values, np.int64) for task, values in named.items()}
     return Talk(ids, pair, place, labels, kind, np.array(marked, np.int64).reshape(-1, 2), arrays)
 
 
 def _named(scene: Scene, number: int) -> dict[str, int]:
-    if number < 0:
-        return {"shape": 0, "color": 0, "size": 0, "row": IGNORE, "column": IGNORE, "x": IGNORE, "y": IGNORE}
-    thing = scene.things[number]
-    return {
-        "shape": 1 + SHAPES.index(thing.shape),
-        "color": 1 + list(COLORS).index(thing.color),
-        "size": 1 + list(SIZES).index(thing.size),
-        "row": 3 * thing.y // SIDE,
-        "column": 3 * thing.x // SIDE,
-        "x": thing.x,
-        "y": thing.y,
+    """What a phrase names, by task; what is left out is not asked."""
+    if number == NO_THING:
+        return {"shape": 0, "color": 0, "size": 0}
+    if number == NO_WORD:
+        return {"word": 0}
+    item = (*scene.things, *scene.words)[number]
+    place = {"row": 3 * item.y // SIDE, "column": 3 * item.x // SIDE, "x": item.x, "y": item.y}
+    if isinstance(item, Word):
+        return place | {"word": 1 + WORDS.index(item.text)}
+    return place | {
+        "shape": 1 + SHAPES.index(item.shape),
+        "color": 1 + list(COLORS).index(item.color),
+        "size": 1 + list(SIZES).index(item.size),
     }

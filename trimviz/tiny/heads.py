@@ -62,21 +62,25 @@ class MarkHeads(nn.Module):
     def __init__(self, width: int):
         super().__init__()
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in self.depths)
-        self.reads = nn.ModuleList(nn.Linear(width, sum(MARK_TASKS.values()) + 2) for _ in self.depths)
+        self.reads = nn.ModuleList(nn.Linear(width, sum(MARK_TASKS.values()) + 4) for _ in self.depths)
 
     def forward(self, hiddens: list[Tensor], named: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """`hiddens`: the marked words after each layer of `depths`, (M, d) each."""
         loss, right = hiddens[0].new_zeros((), dtype=torch.float32), {}
-        there = named["x"] != IGNORE
-        where = torch.stack((named["x"], named["y"]), -1)[there] / (SIDE / 2) - 1  # (M', 2) from -1 to 1
         for norm, read, hidden in zip(self.norms, self.reads, hiddens, strict=True):
-            *scores, at = read(norm(hidden)).float().split([*MARK_TASKS.values(), 2], -1)
-            loss = loss + 2 * F.mse_loss(at[there], where) / len(self.depths)
-            right["mark off"] = (at[there] - where).abs().mean() * SIDE / 2  # pixels
+            *scores, own, first = read(norm(hidden)).float().split([*MARK_TASKS.values(), 2, 2], -1)
+            for name, at, x, y in (("mark off", own, "x", "y"), ("first off", first, "first x", "first y")):
+                there = named[x] != IGNORE
+                where = torch.stack((named[x], named[y]), -1)[there] / (SIDE / 2) - 1  # (M', 2) from -1 to 1
+                count = there.sum().clamp(min=1)
+                loss = loss + 2 * ((at[there] - where) ** 2).sum() / (2 * count) / len(self.depths)
+                right[name] = (at[there] - where).abs().sum() / (2 * count) * SIDE / 2  # pixels
             for task, score in zip(MARK_TASKS, scores, strict=True):
-                loss = loss + F.cross_entropy(score, named[task], ignore_index=IGNORE) / len(self.depths)
                 known = named[task] != IGNORE
-                right[f"mark {task}"] = (score.argmax(-1) == named[task])[known].float().mean()
+                count = known.sum().clamp(min=1)
+                wrong = F.cross_entropy(score, named[task], ignore_index=IGNORE, reduction="sum")
+                loss = loss + wrong / count / len(self.depths)
+                right[f"mark {task}"] = (score.argmax(-1) == named[task])[known].sum() / count
         return loss, right
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -45,12 +45,15 @@ SUGGESTED = (
 )  # one of each kind, for people to start from
 
 
+NO_THING, NO_WORD = -1, -2  # what a phrase names that is not in the picture
+
+
 @dataclass(frozen=True)
 class Question:
     kind: str
     text: str
     answer: str
-    # (word of the question, the thing it names): the last word of each phrase; -1 names a thing that is not there.
+    # (word of the question, what it names): the last word of each phrase; things are counted first, then printed words.
     # Training uses it to teach what a phrase points at; nothing else reads it.
     marks: tuple[tuple[int, int], ...] = ()
 
@@ -90,7 +93,7 @@ def unknown_words(question: str) -> list[str]:
 
 
 def _say(kind: str, rng: np.random.Generator, answer: str, *phrases: tuple[str, int | None]) -> Question:
-    """Fills a template; each phrase comes with the thing it names (-1: not there, None: no single thing)."""
+    """Fills a template; each phrase comes with what it names, None where that is no single thing."""
     template = TEMPLATES[kind][int(rng.integers(len(TEMPLATES[kind])))]
     marks, pieces = [], template.split("{}")
     text = pieces[0]
@@ -153,7 +156,8 @@ def _presence(scene: Scene, rng: np.random.Generator) -> Question | None:
         here = [word.text for word in scene.words]
         yes = rng.random() < 0.5
         word = _pick(rng, here if yes else [w for w in WORDS if w not in here])
-        return _say("presence", rng, "yes" if yes else "no", (f"the word {word}", None))
+        which = len(scene.things) + here.index(word) if yes else NO_WORD
+        return _say("presence", rng, "yes" if yes else "no", (f"the word {word}", which))
     parts = _pick(rng, [("shape",), ("color",), ("color", "shape"), ("color", "shape")])
     here = [_phrase(thing, parts) for thing in scene.things]
     if rng.random() < 0.5:
@@ -168,7 +172,7 @@ def _presence(scene: Scene, rng: np.random.Generator) -> Question | None:
     else:
         options = shapes if parts == ("shape",) else [f"{color} thing" for color in colors]
     absent = _pick(rng, [option for option in options if option not in here])
-    return absent and _say("presence", rng, "no", (_a(absent), -1))
+    return absent and _say("presence", rng, "no", (_a(absent), NO_THING))
 
 
 def _position(scene: Scene, rng: np.random.Generator) -> Question | None:
@@ -204,10 +208,14 @@ def _relation(scene: Scene, rng: np.random.Generator) -> Question | None:
 def _text(scene: Scene, rng: np.random.Generator) -> Question | None:
     words = sorted(scene.words, key=lambda word: word.x)
     if not words:
-        return _say("text", rng, "nothing") if rng.random() < 0.3 else None
-    if len(words) == 2 and words[1].x - words[0].x < CLEAR:
+        asked = _say("text", rng, "nothing") if rng.random() < 0.3 else None
+        first = NO_WORD
+    elif len(words) == 2 and words[1].x - words[0].x < CLEAR:
         return None
-    return _say("text", rng, " and ".join(word.text for word in words))
+    else:
+        asked = _say("text", rng, " and ".join(word.text for word in words))
+        first = len(scene.things) + scene.words.index(words[0])
+    return asked and replace(asked, marks=((len(split(asked.text)) - 2, first),))
 
 
 def _background(scene: Scene, rng: np.random.Generator) -> Question | None:
