@@ -11,8 +11,9 @@ import torch
 from transformers import AutoProcessor, LlavaForConditionalGeneration
 
 from trimviz.tiny import dialogue, lessons, questions, shape, train, world
-from trimviz.tiny.evaluate import exam, methods
+from trimviz.tiny.evaluate import exam
 from trimviz.tiny.world import Scene, Thing, Word
+from trimviz.written import methods
 
 BUNDLED = Path(__file__).parents[1] / "assets" / "tiny-llava"
 ACCURACY = 0.5  # that the bundled model must beat on 60 held-out questions

@@ -2,6 +2,6 @@
 
 from trimviz.draw.figure import WIDTHS, figure
 from trimviz.draw.movie import order_movie
-from trimviz.draw.picture import mask_picture, score_picture
+from trimviz.draw.picture import mask_overlay, mask_picture, photo, score_picture
 
-__all__ = ["WIDTHS", "figure", "mask_picture", "order_movie", "score_picture"]
+__all__ = ["WIDTHS", "figure", "mask_overlay", "mask_picture", "order_movie", "photo", "score_picture"]

@@ -45,6 +45,23 @@ def mask_picture(panel: Panel, stages: Sequence[Stage], upto: int | None = None,
     return Image.fromarray(pixels.astype(np.uint8))
 
 
+def mask_overlay(panel: Panel, stages: Sequence[Stage], cell: int = 16) -> Image.Image:
+    """What `mask_picture` lays on the picture, alone and transparent elsewhere, to be shown over `photo`."""
+    state = states(panel, stages)
+    count = len(stages)
+    pixels = np.zeros((*state.shape, 4))
+    pixels[..., :3] = 255
+    for stage in range(count):
+        pixels[state == stage, 3] = 255 * veil(stage, count)
+    pixels[state == EMPTY, 3] = 255
+    pixels = grown(pixels, cell)
+    lines = np.isin(state, [s for s in range(count) if hatched(s, count)])
+    padding = ~panel.content & (panel.token >= 0)
+    pixels[_stripes(lines, cell) | _stripes(padding, cell, falling=True)] = [*INK, 255]
+    pixels[rim(state == count, cell)] = [*KEPT, 255]
+    return Image.fromarray(pixels.round().astype(np.uint8))
+
+
 def score_picture(
     panel: Panel, values: np.ndarray, low: float, high: float, cell: int = 16, name: str = SCORE, strength: float = 1.0
 ) -> Image.Image:
