@@ -6,6 +6,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 PORT ?= 7860
 BIN := .venv/bin
+WEB := PATH="$(CURDIR)/$(BIN):$$PATH" .venv/web/node_modules/.bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PARTS := constraints.txt pyproject.toml
 
@@ -15,15 +16,23 @@ PARTS := constraints.txt pyproject.toml
 app: .venv/app
 	$(BIN)/python app.py --model tiny --device cpu --port $(PORT) $(ARGS)
 
-test: .venv/test
-	@.ci/system chromium:chromium pdftotext:poppler-utils node:nodejs
+test: .venv/test .venv/web/done
+	@.ci/system chromium:chromium pdftotext:poppler-utils
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(WEB)/biome check --config-path=tools/web trimviz/ui tests/lens
+	$(WEB)/tsc --project tools/web/tsconfig.json
 	$(BIN)/python -m pytest $(ARGS)
 
+# What checks the scripts; node comes from PyPI, so nothing of the system's is used.
+.venv/web/done: tools/web/package.json | .venv/test
+	@mkdir -p .venv/web && cp $< .venv/web/
+	@PATH="$(CURDIR)/$(BIN):$$PATH" npm install --prefix .venv/web --silent --no-audit --no-fund --no-package-lock
+	@touch .venv/web/done
+
 .venv/test: $(PARTS) | .venv/torch
-	@$(PIP) --editable ".[app,dev]"
+	@$(PIP) --editable ".[app,dev,evaluate]"
 	@touch .venv/test .venv/app
 
 .venv/app: $(PARTS) | .venv/torch

@@ -4,7 +4,11 @@ import { gzipSync } from "node:zlib";
 
 import { unpack, unpackAll } from "../../trimviz/ui/lens/codec.js";
 
-const packed = (type, array) => ({ type, shape: [array.length], data: gzipSync(Buffer.from(array.buffer)).toString("base64") });
+const packed = (type, array) => ({
+  type,
+  shape: [array.length],
+  data: gzipSync(Buffer.from(array.buffer)).toString("base64"),
+});
 
 test("numbers come back as they were sent, in every type", async () => {
   for (const [type, array] of [
@@ -21,5 +25,11 @@ test("numbers come back as they were sent, in every type", async () => {
 
 test("arrays are found at any depth, and everything else stays", async () => {
   const value = { a: [{ b: packed("u2", Uint16Array.of(7)) }], c: null, d: "text", e: 3, f: { type: "not packed" } };
-  assert.deepEqual(await unpackAll(value), { a: [{ b: Uint16Array.of(7) }], c: null, d: "text", e: 3, f: { type: "not packed" } });
+  assert.deepEqual(await unpackAll(value), {
+    a: [{ b: Uint16Array.of(7) }],
+    c: null,
+    d: "text",
+    e: 3,
+    f: { type: "not packed" },
+  });
 });

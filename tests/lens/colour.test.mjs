@@ -19,7 +19,10 @@ test("a range says where it ends and whether values lie beyond", () => {
 
 test("levels are linear, clipped at the ends, and absent for what is no number", () => {
   const range = { low: -1, high: 1, below: true, above: true };
-  assert.deepEqual([-9, -1, 0, 1, 9, NaN].map((value) => levelOf(value, range)), [0, 0, 128, 255, 255, -1]); // prettier-ignore
+  assert.deepEqual(
+    [-9, -1, 0, 1, 9, NaN].map((value) => levelOf(value, range)),
+    [0, 0, 128, 255, 255, -1],
+  );
 });
 
 test("words are red, green, blue, alpha in memory", () => {

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { countPadding, curveOf, nearest, ranksOf, sharedFirst, similarityRow } from "../../trimviz/ui/lens/facts.js";
+import { curveOf, nearest, ranksOf, sharedFirst, similarityRow } from "../../trimviz/ui/lens/facts.js";
+import { paddingOf } from "../../trimviz/ui/lens/open.js";
 import { readState, writeState } from "../../trimviz/ui/lens/state.js";
 import { percent, plain, pretty, shown } from "../../trimviz/ui/lens/text.js";
 
@@ -16,7 +17,12 @@ test("a row of similarities is read from either side of the triangle", () => {
 });
 
 test("factors give the same kind of row", () => {
-  const factors = { triangle: null, factors: Int8Array.of(127, 0, 0, 127, 90, 90), scale: Float32Array.of(1 / 127, 1 / 127, 1 / 127), error: 0 };
+  const factors = {
+    triangle: null,
+    factors: Int8Array.of(127, 0, 0, 127, 90, 90),
+    scale: Float32Array.of(1 / 127, 1 / 127, 1 / 127),
+    error: 0,
+  };
   const row = similarityRow(factors, 0, 3);
   [1, 0, 90 / 127].forEach((value, i) => near(row[i], value));
   const curve = curveOf(factors, [0, 1, 2], 3);
@@ -41,10 +47,12 @@ test("ranks count from one, ties go to the lower index, and what is no number ha
   assert.equal(sharedFirst([1, 2, 3, 4], [4, 2, 1, 3], 2), 1);
 });
 
-test("padding is counted among the tokens asked about", () => {
-  const panels = [{ token: Int16Array.of(0, 1, -1, 2), content: Uint8Array.of(1, 0, 0, 0) }];
-  assert.equal(countPadding(panels, [0, 1, 2]), 2);
-  assert.equal(countPadding(panels, [0]), 0);
+test("a token in a cell without content is padding, whatever its panel", () => {
+  const panels = [
+    { token: Int16Array.of(0, 1, -1, 2), content: Uint8Array.of(1, 0, 0, 0) },
+    { token: Int16Array.of(3, 4), content: Uint8Array.of(0, 1) },
+  ];
+  assert.deepEqual([...paddingOf(panels, 6)], [0, 1, 1, 1, 0, 0]);
 });
 
 test("the address keeps what belongs to others and gives back what was put in", () => {
@@ -67,6 +75,13 @@ test("names are safe HTML, with raised parts and Greek letters", () => {
 });
 
 test("numbers are written for people", () => {
-  assert.deepEqual([-23.456, 0.12345, 1234.5, 0, 0.00001, NaN].map(shown), ["−23.46", "0.123", "1234.5", "0.000", "1.00e−5", "none"]);
+  assert.deepEqual([-23.456, 0.12345, 1234.5, 0, 0.00001, NaN].map(shown), [
+    "−23.46",
+    "0.123",
+    "1234.5",
+    "0.000",
+    "1.00e−5",
+    "none",
+  ]);
   assert.equal(percent(64, 576), "11.1 %");
 });

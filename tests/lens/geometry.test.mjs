@@ -1,7 +1,18 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { cellAt, cellBox, frameOf, locate, losesMargin, lostShare, outline, place, runs, stepCell } from "../../trimviz/ui/lens/geometry.js";
+import {
+  cellAt,
+  cellBox,
+  frameOf,
+  locate,
+  losesMargin,
+  lostShare,
+  outline,
+  place,
+  runs,
+  stepCell,
+} from "../../trimviz/ui/lens/geometry.js";
 
 // Two rows of three cells, the middle one of the second row without a token, from the middle of a picture 300 wide and 100 high.
 const panel = {
@@ -19,7 +30,12 @@ test("a canvas shows the panel's box, or with the margin all of the original", (
   assert.deepEqual(frameOf(panel, original, false), { left: 75, top: 0, right: 225, bottom: 100 });
   const frame = frameOf(panel, original, true);
   assert.deepEqual(frame, { left: 0, top: 0, right: 300, bottom: 100 });
-  assert.deepEqual(place({ left: 75, top: 0, right: 225, bottom: 100 }, frame, 600), { x: 150, y: 0, width: 300, height: 200 });
+  assert.deepEqual(place({ left: 75, top: 0, right: 225, bottom: 100 }, frame, 600), {
+    x: 150,
+    y: 0,
+    width: 300,
+    height: 200,
+  });
   assert.equal(losesMargin(panel, original), true);
   assert.equal(losesMargin({ ...panel, box: [0, -50, 300, 150] }, original), false);
   assert.equal(lostShare(panel, original), 0.5);
@@ -60,11 +76,27 @@ test("an outline runs around a group, in as few lines as there are sides", () =>
   const pair = outline(panel, [1, 1, 0, 0, 0]);
   assert.deepEqual(new Set(pair.map(String)), new Set(["0,0,2,0", "0,1,2,1", "0,0,0,1", "2,0,2,1"]));
   const split = outline(panel, [1, 2, 0, 0, 0]);
-  assert.ok(split.some((line) => String(line) === "1,0,1,1"), "two groups are parted");
+  assert.ok(
+    split.some((line) => String(line) === "1,0,1,1"),
+    "two groups are parted",
+  );
   assert.equal(outline(panel, [1, 2, 0, 0, 0], 2).length, 4);
 });
 
 test("runs join cells of a row and never rows", () => {
-  assert.deepEqual(runs(panel, () => true), [[0, 0, 3], [1, 0, 3]]); // prettier-ignore
-  assert.deepEqual(runs(panel, (cell) => cell !== 1), [[0, 0, 1], [0, 2, 1], [1, 0, 3]]); // prettier-ignore
+  assert.deepEqual(
+    runs(panel, () => true),
+    [
+      [0, 0, 3],
+      [1, 0, 3],
+    ],
+  );
+  assert.deepEqual(
+    runs(panel, (cell) => cell !== 1),
+    [
+      [0, 0, 1],
+      [0, 2, 1],
+      [1, 0, 3],
+    ],
+  );
 });

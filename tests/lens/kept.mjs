@@ -12,6 +12,12 @@ const names = data.stages.map((stage) => stage.name);
 const told = pairs.map(([n1, k]) => {
   const seen = table ? select(table, names, n1, k) : selectionOf(data.stages, data.n, data.run.k);
   const curve = data.explanation ? [...curveOf(data.explanation.similarity, seen.order, data.n)] : [];
-  return { kept: keptTokens(seen), order: [...seen.order], n1: seen.n1, stages: seen.steps.map(({ count }) => count), curve };
+  return {
+    kept: keptTokens(seen),
+    order: [...seen.order],
+    n1: seen.n1,
+    stages: seen.steps.map(({ count }) => count),
+    curve,
+  };
 });
 console.log(JSON.stringify(told));

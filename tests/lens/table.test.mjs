@@ -2,7 +2,6 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { compareSets } from "../../trimviz/ui/lens/diff.js";
-import { toward } from "../../trimviz/ui/lens/controls.js";
 import { keptTokens, openTable, select, selectionOf, snap } from "../../trimviz/ui/lens/table.js";
 
 // Four tokens, ranked 2, 0, 3, 1 by the first stage; the orders are worked out by hand and are not prefixes of each other.
@@ -26,7 +25,13 @@ test("a token knows the stage at which it left and its pick", () => {
   const seen = select(openTable(raw), NAMES, 2, 1);
   assert.deepEqual([...seen.left], [-1, 0, 1, 0]); // 0 stays, 2 was in the first set, 1 and 3 were not
   assert.deepEqual([...seen.pick], [0, -1, -1, -1]);
-  assert.deepEqual(seen.steps.map(({ name, count }) => [name, count]), [["one", 2], ["two", 1]]); // prettier-ignore
+  assert.deepEqual(
+    seen.steps.map(({ name, count }) => [name, count]),
+    [
+      ["one", 2],
+      ["two", 1],
+    ],
+  );
   assert.deepEqual([...seen.steps[0].kept], [1, 0, 1, 0]);
 });
 
@@ -39,11 +44,6 @@ test("N1 snaps to the nearest tabulated size and never below keep", () => {
   assert.deepEqual([seen.n1, seen.k, [...seen.order]], [4, 3, [3, 1, 0]]);
 });
 
-test("a key press leads to the next tabulated size", () => {
-  const sizes = [28, 57, 86];
-  assert.deepEqual([toward(sizes, 57, 58), toward(sizes, 57, 56), toward(sizes, 57, 85), toward(sizes, 86, 87), toward(sizes, 57, 57)], [86, 28, 86, 86, 57]);
-});
-
 test("keep stays between one token and all", () => {
   const table = openTable(raw);
   assert.equal(select(table, NAMES, 4, 0).k, 1);
@@ -51,16 +51,28 @@ test("keep stays between one token and all", () => {
 });
 
 test("a table of one size has one stage", () => {
-  const table = openTable({ sizes: Uint16Array.of(3), first: Uint16Array.of(0, 1, 2), orders: Uint16Array.of(2, 0, 1) });
+  const table = openTable({
+    sizes: Uint16Array.of(3),
+    first: Uint16Array.of(0, 1, 2),
+    orders: Uint16Array.of(2, 0, 1),
+  });
   const seen = select(table, NAMES, 3, 1);
-  assert.deepEqual(seen.steps.map((step) => step.name), ["two"]); // prettier-ignore
+  assert.deepEqual(
+    seen.steps.map((step) => step.name),
+    ["two"],
+  );
   assert.deepEqual([...seen.left], [0, 0, -1]);
 });
 
 test("without a table the stages of the run are told, in order of leaving", () => {
   const stages = [
     { name: "early", kept: Uint8Array.of(1, 1, 1, 0), owner: Int16Array.of(0, 1, 2, -1), order: null },
-    { name: "late", kept: Uint8Array.of(1, 0, 1, 0), owner: Int16Array.of(0, -1, 1, -1), order: Int16Array.of(1, -1, 0, -1) },
+    {
+      name: "late",
+      kept: Uint8Array.of(1, 0, 1, 0),
+      owner: Int16Array.of(0, -1, 1, -1),
+      order: Int16Array.of(1, -1, 0, -1),
+    },
   ];
   const seen = selectionOf(stages, 4, 2);
   assert.deepEqual([...seen.left], [-1, 1, -1, 0]);

@@ -16,7 +16,7 @@ import gradio as gr
 from trimviz.ui.lens.payload import payload
 
 FOLDER = Path(__file__).parent
-SHARED = ("codec.js", "state.js")
+SHARED = ("codec.js", "state.js", "text.js")
 LENS = (
     *SHARED,
     "table.js",
@@ -24,12 +24,22 @@ LENS = (
     "colour.js",
     "facts.js",
     "diff.js",
+    "themes.js",
+    "open.js",
     "looks.js",
+    "scene.js",
+    "patch.js",
+    "telling.js",
     "paint.js",
-    "text.js",
+    "legend.js",
+    "sheets.js",
+    "tip.js",
+    "pointing.js",
+    "player.js",
+    "tokens.js",
     "lens.js",
 )
-CONTROLS = (*SHARED, "table.js", "controls.js")
+CONTROLS = (*SHARED, "controls.js")
 IMPORT = re.compile(r"^import\b[^;]*;\n", re.MULTILINE)
 
 __all__ = ["controls", "lens", "payload", "script"]

@@ -15,7 +15,7 @@ export function rangeOf(values, cut = 0.02) {
     .filter((value) => !Number.isNaN(value))
     .sort();
   if (sorted.length === 0) return { low: 0, high: 1, below: false, above: false };
-  const at = (share) => sorted[Math.round(share * (sorted.length - 1))];
+  const at = (/** @type {number} */ share) => sorted[Math.round(share * (sorted.length - 1))];
   const [low, high] = [at(cut), at(1 - cut)];
   return { low, high, below: sorted[0] < low, above: sorted[sorted.length - 1] > high };
 }
@@ -42,7 +42,13 @@ export function wordOf(map, level, alpha = 255) {
   return rgba(map[3 * level], map[3 * level + 1], map[3 * level + 2], alpha);
 }
 
-/** Red, green, blue and alpha, 0 to 255, as one word of an ImageData. */
+/**
+ * Red, green, blue and alpha, 0 to 255, as one word of an ImageData.
+ * @param {number} red
+ * @param {number} green
+ * @param {number} blue
+ * @param {number} alpha
+ */
 export function rgba(red, green, blue, alpha) {
   return ((alpha << 24) | (blue << 16) | (green << 8) | red) >>> 0;
 }

@@ -1,24 +1,13 @@
 import { showState } from "./state.js";
-import { snap } from "./table.js";
+import { find } from "./text.js";
 
 /**
  * Native sliders beside the lens: every step redraws it at once, and the server hears of a choice when it has settled.
  */
 
 const SETTLE = 350; // milliseconds after the last key
+/** @type {Record<string, number>} */
 const LEAST = { n1: 2, k: 1 }; // a first stage of "1" would be read as a share, the whole
-
-/**
- * The tabulated size for a wish; one step of a key leads to the next size even where that is farther than the present one.
- * @param {number[]} sizes ascending
- * @param {number} present
- * @param {number} wanted
- */
-export function toward(sizes, present, wanted) {
-  const near = sizes[snap(sizes, wanted, 1)];
-  if (near !== present || wanted === present) return near;
-  return (wanted > present ? sizes.find((size) => size > present) : sizes.findLast((size) => size < present)) ?? present;
-}
 
 /**
  * @param {HTMLElement} element
@@ -29,50 +18,57 @@ export function toward(sizes, present, wanted) {
  * @param {string} lensId
  */
 export function mountControls(element, props, trigger, watch, id, lensId) {
-  const root = element.querySelector(".controls");
-  const $ = (query) => root.querySelector(query);
+  const root = find(element, ".controls");
+  const $ = (/** @type {string} */ query) => find(root, query);
+  const inputs = [...root.querySelectorAll("input")];
+  /** @type {Record<string, number>} */
   const now = { n1: 1, k: 1 };
+  /** @type {ReturnType<LensHandle["limits"]>} */
   let limits = null;
   let sent = "";
   let timer = 0;
   let held = false;
   const lens = () => window.trimviz?.[lensId];
-  const text = () => JSON.stringify([now.n1, now.k, lens().byHand()]);
+  const text = (/** @type {number[]|null} */ byHand) => JSON.stringify([now.n1, now.k, byHand]);
 
   /** Take over what the lens shows; a new picture or method starts from the run that came with it. */
-  function adopt(same) {
+  function adopt(/** @type {boolean} */ same) {
     const host = element.closest("#" + id) ?? element;
-    if (lens()?.dock && host.parentElement !== lens().dock) lens().dock.append(host);
+    const dock = lens()?.dock;
+    if (dock && host.parentElement !== dock) dock.append(host);
     limits = lens()?.limits() ?? null;
     root.dataset.state = limits ? "ready" : "empty";
     if (!limits) return;
     if (!same) [now.n1, now.k] = [limits.n1, limits.k];
-    for (const input of root.querySelectorAll("input")) [input.min, input.max] = [String(LEAST[input.dataset.name]), String(limits.n)];
-    $(".first").hidden = !limits.sizes;
+    for (const one of inputs) [one.min, one.max] = [String(LEAST[one.dataset.name ?? ""]), String(limits.n)];
+    $(".first").hidden = !limits.staged;
     $(".paper").hidden = !limits.paper;
     apply();
-    if (!same) sent = text();
+    if (!same) sent = text(null);
   }
 
   /** Redraw the lens and show what it really drew. */
   function apply() {
-    const drawn = lens().set(now.n1, now.k);
-    if (limits.sizes) now.n1 = drawn.n1;
+    const drawn = lens()?.set(now.n1, now.k);
+    if (!drawn || !limits) return;
+    if (limits.staged) now.n1 = drawn.n1;
+    for (const one of inputs) {
+      const value = String(now[one.dataset.name ?? ""]);
+      if (one.value !== value && (one !== document.activeElement || one.type === "range")) one.value = value;
+    }
     for (const name of ["n1", "k"]) {
-      for (const input of root.querySelectorAll('input[data-name="' + name + '"]')) {
-        if (input !== document.activeElement || input.type === "range") input.value = String(now[name]);
-      }
-      $('.part[data-name="' + name + '"]').textContent = ((100 * now[name]) / limits.n).toFixed(1) + " %";
+      find(root, '.part[data-name="' + name + '"]').textContent = ((100 * now[name]) / limits.n).toFixed(1) + " %";
     }
   }
 
   function flush() {
     window.clearTimeout(timer);
     timer = 0;
-    if (!limits || !lens() || text() === sent) return;
-    sent = text();
-    showState({ k: now.k, n1: limits.sizes ? now.n1 : null });
-    props.value = { n1: now.n1, k: now.k, kept: lens().byHand() };
+    const kept = lens()?.byHand() ?? null;
+    if (!limits || text(kept) === sent) return;
+    sent = text(kept);
+    showState({ k: now.k, n1: limits.staged ? now.n1 : null });
+    props.value = { n1: now.n1, k: now.k, kept };
     trigger("commit");
   }
 
@@ -84,43 +80,48 @@ export function mountControls(element, props, trigger, watch, id, lensId) {
   /** @param {string} name @param {number} value */
   function move(name, value) {
     if (!limits || !Number.isFinite(value)) return;
-    const wanted = Math.max(LEAST[name], Math.min(limits.n, Math.round(value)));
-    now[name] = name === "n1" && limits.sizes ? toward(limits.sizes, now.n1, wanted) : wanted;
+    now[name] = Math.max(LEAST[name], Math.min(limits.n, Math.round(value)));
     apply();
     later();
   }
 
-  for (const slide of root.querySelectorAll(".slide")) {
-    slide.addEventListener("input", () => move(slide.dataset.name, Number(slide.value)));
-    slide.addEventListener("pointerdown", () => (held = true));
-    for (const end of ["pointerup", "pointercancel"]) {
-      slide.addEventListener(end, () => {
-        held = false;
-        window.setTimeout(flush, 0); // after the last input event
+  for (const one of inputs) {
+    const name = one.dataset.name ?? "";
+    one.addEventListener("input", () => one.value !== "" && move(name, Number(one.value)));
+    if (one.type === "range") {
+      one.addEventListener("pointerdown", () => (held = true));
+      for (const end of ["pointerup", "pointercancel"]) {
+        one.addEventListener(end, () => {
+          held = false;
+          window.setTimeout(flush, 0); // after the last input event
+        });
+      }
+    } else {
+      one.addEventListener("blur", apply);
+      one.addEventListener("keydown", (event) => {
+        if (event.key !== "Enter") return;
+        one.blur();
+        flush();
       });
     }
   }
-  for (const box of root.querySelectorAll(".box")) {
-    box.addEventListener("input", () => box.value !== "" && move(box.dataset.name, Number(box.value)));
-    box.addEventListener("blur", () => limits && apply());
-    box.addEventListener("keydown", (event) => event.key === "Enter" && (box.blur(), flush()));
-  }
-  for (const button of root.querySelectorAll("[data-share]")) {
-    button.addEventListener("click", () => limits && move("k", limits.n / Number(button.dataset.share)));
-  }
-  $(".paper").addEventListener("click", () => {
-    if (!limits?.paper) return;
-    now.n1 = limits.paper.n1;
-    move("k", limits.paper.k);
+  root.addEventListener("click", (event) => {
+    const button = /** @type {Element} */ (event.target).closest("button");
+    if (!button || !limits) return;
+    if (button.dataset.share) move("k", limits.n / Number(button.dataset.share));
+    else if (limits.paper) {
+      now.n1 = limits.paper.n1;
+      move("k", limits.paper.k);
+    }
   });
   window.addEventListener("trimviz:loaded", (event) => event.detail.id === lensId && adopt(event.detail.same));
   window.addEventListener("trimviz:edited", (event) => event.detail.id === lensId && limits && later());
   watch("value", () => {
     const value = props.value;
-    if (!limits || !value || value.k === undefined) return;
+    if (!limits || value?.k === undefined) return;
     [now.n1, now.k] = [value.n1 ?? now.n1, value.k];
     apply();
-    sent = text();
+    sent = text(lens()?.byHand() ?? null);
   });
   if (lens()?.ready()) adopt(false);
 }

@@ -27,7 +27,7 @@ def export(value: Mapping[str, Any], title: str) -> str:
         question=html.escape(value["question"]),
         answers=_answers(value),
         value=json.dumps(value).replace("<", "\\u003c"),
-        lens_script=script(LENS) + '\nmountLens(element, props, watch, "lens");',
+        lens_script=script(LENS) + '\nmountLens(element, props, null, "lens");',
         controls_script=script(CONTROLS) + '\nmountControls(element, props, trigger, watch, "controls", "lens");',
     )
 

@@ -1,6 +1,8 @@
 /**
  * Numbers about tokens: ranks, similarities, overlaps.
- * @typedef {{triangle: Int8Array|null, factors: Int8Array|null, scale: Float32Array|null, error: number}} Similarity
+ * @typedef {{triangle: Int8Array, factors: null, scale: null, error: number}
+ *   | {triangle: null, factors: Int8Array, scale: Float32Array, error: number}} Similarity
+ * all pairs, or for many tokens a short vector each whose products stand for them
  */
 
 const LEVELS = 127;
@@ -26,14 +28,15 @@ export function ranksOf(values) {
  */
 export function similarityRow(similarity, token, n) {
   const row = new Float32Array(n);
-  const { triangle, factors, scale } = similarity;
-  if (triangle) {
+  if (similarity.triangle) {
+    const { triangle } = similarity;
     for (let other = 0; other < n; other++) {
       if (other === token) continue;
       const [i, j] = other < token ? [other, token] : [token, other];
       row[other] = triangle[i * n - (i * (i + 1)) / 2 + j - i - 1] / LEVELS;
     }
   } else {
+    const { factors, scale } = similarity;
     const width = factors.length / n;
     for (let other = 0; other < n; other++) {
       let dot = 0;
@@ -53,19 +56,21 @@ export function similarityRow(similarity, token, n) {
  */
 export function curveOf(similarity, order, n) {
   const curve = new Float32Array(order.length).fill(NaN);
-  const { triangle, factors, scale } = similarity;
-  if (triangle) {
+  if (similarity.triangle) {
+    const { triangle } = similarity;
     for (let t = 1; t < order.length; t++) {
       let sum = 0;
       const j = order[t];
       for (let s = 0; s < t; s++) {
         const i = order[s];
-        sum += i < j ? triangle[i * n - (i * (i + 1)) / 2 + j - i - 1] : triangle[j * n - (j * (j + 1)) / 2 + i - j - 1];
+        sum +=
+          i < j ? triangle[i * n - (i * (i + 1)) / 2 + j - i - 1] : triangle[j * n - (j * (j + 1)) / 2 + i - j - 1];
       }
       curve[t] = sum / t / LEVELS;
     }
     return curve;
   }
+  const { factors, scale } = similarity;
   const width = factors.length / n;
   const total = new Float64Array(width);
   for (let t = 0; t < order.length; t++) {
@@ -92,24 +97,16 @@ export function nearest(row, set, token) {
   return best;
 }
 
-/** How many tokens two rankings both have among their first `count`. */
+/**
+ * How many tokens two rankings both have among their first `count`.
+ * @param {ArrayLike<number>} ranks
+ * @param {ArrayLike<number>} others
+ * @param {number} count
+ */
 export function sharedFirst(ranks, others, count) {
   let shared = 0;
   for (let token = 0; token < ranks.length; token++) {
     if (ranks[token] > 0 && ranks[token] <= count && others[token] > 0 && others[token] <= count) shared++;
   }
   return shared;
-}
-
-/**
- * How many of some tokens are in cells that hold only padding.
- * @param {import("./geometry.js").Panel[]} panels
- * @param {Iterable<number>} tokens
- */
-export function countPadding(panels, tokens) {
-  const padding = new Set();
-  for (const panel of panels) panel.token.forEach((token, cell) => token >= 0 && !panel.content[cell] && padding.add(token));
-  let count = 0;
-  for (const token of tokens) if (padding.has(token)) count++;
-  return count;
 }

@@ -24,7 +24,11 @@ export function frameOf(panel, original, margin) {
   };
 }
 
-/** Whether some of the original lies outside the panel's box, by more than half a pixel. */
+/**
+ * Whether some of the original lies outside the panel's box, by more than half a pixel.
+ * @param {Panel} panel
+ * @param {{width: number, height: number}|undefined} original
+ */
 export function losesMargin(panel, original) {
   if (!original) return false;
   const [left, top, right, bottom] = panel.box;
@@ -64,6 +68,8 @@ export function place(box, frame, width) {
  * The cell under a point of the canvas, -1 outside.
  * @param {Panel} panel
  * @param {{x: number, y: number, width: number, height: number}} area where the panel lies on the canvas
+ * @param {number} x
+ * @param {number} y
  */
 export function cellAt(panel, area, x, y) {
   const col = Math.floor(((x - area.x) / area.width) * panel.cols);
@@ -111,6 +117,8 @@ export function cellBox(panel, cell) {
  * The next cell that holds a token, in steps of (down, across); the same cell where there is none.
  * @param {Panel} panel
  * @param {number} cell
+ * @param {number} down
+ * @param {number} across
  */
 export function stepCell(panel, cell, down, across) {
   let row = Math.floor(cell / panel.cols) + down;
@@ -132,7 +140,7 @@ export function stepCell(panel, cell, down, across) {
  */
 export function outline(panel, group, only = 0) {
   const { rows, cols, token } = panel;
-  const at = (row, col) => {
+  const at = (/** @type {number} */ row, /** @type {number} */ col) => {
     if (row < 0 || col < 0 || row >= rows || col >= cols || token[row * cols + col] < 0) return 0;
     const one = group[token[row * cols + col]];
     return only && one !== only ? 0 : one;

@@ -38,7 +38,7 @@ function blank(n, photo) {
  * A mask: kept tokens as they are, those that left under a veil, the earlier the stronger.
  * @param {import("./table.js").Selection} selection
  * @param {number} upto the stage after which the mask is shown
- * @param {{veil: number[], flips: ReadonlySet<number>, step: number|null}} how `step` picks alone, null for all
+ * @param {{veil: [number, number, number], flips: ReadonlySet<number>, step: number|null}} how `step` picks alone, null for all
  * @returns {Look}
  */
 export function maskLook(selection, upto, { veil, flips, step }) {
@@ -52,7 +52,7 @@ export function maskLook(selection, upto, { veil, flips, step }) {
     if (last && flips.has(token)) stage = stage < 0 ? upto : -1;
     else if (last && step !== null && stage < 0 && pick[token] >= step) stage = upto;
     if (stage < 0) {
-      look.group[token] = merged && merged[token] ? merged[token] + 1 : 1;
+      look.group[token] = merged?.[token] ? merged[token] + 1 : 1;
     } else {
       look.words[token] = words[stage];
       look.hatch[token] = Number(stage === 0);
@@ -98,7 +98,7 @@ export function scoreLook(values, range, map, cover) {
  * The order of picking, the earliest brightest, the first few numbered.
  * @param {import("./table.js").Selection} selection
  * @param {Uint8Array} map
- * @param {{veil: number[], step: number|null}} how
+ * @param {{veil: [number, number, number], step: number|null}} how
  * @returns {Look}
  */
 export function orderLook(selection, map, { veil, step }) {

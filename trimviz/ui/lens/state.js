@@ -1,9 +1,10 @@
 /**
  * The address of the page holds what is shown, in short query parameters beside those of others.
- * @typedef {{k?: number, n1?: number, view?: string, pin?: number, word?: number, flip?: number[]}} State
+ * @typedef {{k?: number, n1?: number, view?: string, pin?: number, word?: number, step?: number,
+ *   margin?: number, flip?: number[]}} State
  */
 
-const NUMBERS = ["k", "n1", "pin", "word"];
+const NUMBERS = /** @type {const} */ (["k", "n1", "pin", "word", "step", "margin"]);
 const MOST_FLIPS = 200;
 
 /**
@@ -13,9 +14,11 @@ const MOST_FLIPS = 200;
  */
 export function readState(search) {
   const query = new URLSearchParams(search);
+  /** @type {State} */
   const state = {};
   for (const name of NUMBERS) if (/^\d{1,6}$/.test(query.get(name) ?? "")) state[name] = Number(query.get(name));
-  if (query.get("view")) state.view = query.get("view");
+  const view = query.get("view");
+  if (view) state.view = view;
   const flip = query.get("flip") ?? "";
   if (/^\d{1,6}(\.\d{1,6})*$/.test(flip)) state.flip = flip.split(".").map(Number);
   return state;
@@ -46,6 +49,6 @@ export function showState(changes) {
   try {
     window.history.replaceState(window.history.state, "", address);
   } catch (error) {
-    if (error.name !== "SecurityError") throw error; // a page opened from a file, or too many changes in a short time
+    if (!(error instanceof DOMException) || error.name !== "SecurityError") throw error; // a page opened from a file, or too many changes in a short time
   }
 }

@@ -85,8 +85,9 @@ export function selectionOf(stages, n, k) {
       if (!last.kept[token] && !kept[token] && left[token] < 0) left[token] = index;
     }
   });
+  /** @type {number[]} */
   let order = [];
-  if (last && last.order) {
+  if (last?.order) {
     for (let token = 0; token < n; token++) if (last.order[token] >= 0) pick[token] = last.order[token];
     order = [...pick.keys()].filter((token) => pick[token] >= 0).sort((a, b) => pick[a] - pick[b] || a - b);
   }
@@ -99,6 +100,7 @@ export function selectionOf(stages, n, k) {
  * @param {ReadonlySet<number>} flips
  */
 export function keptTokens(selection, flips = new Set()) {
+  /** @type {number[]} */
   const kept = [];
   selection.left.forEach((stage, token) => {
     if (stage < 0 !== flips.has(token)) kept.push(token);
