@@ -8,7 +8,6 @@ from functools import cache
 import numpy as np
 import torch
 from PIL import Image
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
     CLIPImageProcessorPil,
     CLIPVisionConfig,
@@ -24,57 +23,40 @@ from transformers import (
     LlavaNextProcessor,
     LlavaNextVideoConfig,
     LlavaNextVideoForConditionalGeneration,
+    LlavaOnevisionConfig,
+    LlavaOnevisionForConditionalGeneration,
+    LlavaOnevisionImageProcessorPil,
     LlavaProcessor,
     PreTrainedTokenizerFast,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
+    Qwen2Config,
     Qwen2VLConfig,
     Qwen2VLForConditionalGeneration,
     Qwen2VLImageProcessorPil,
+    SiglipVisionConfig,
     SmolVLMConfig,
     SmolVLMForConditionalGeneration,
     SmolVLMImageProcessorPil,
 )
 
+from trimviz.bench.standin import TEMPLATE, VISION, VISION_TEMPLATE, tokenizer
 from trimviz.models.base import Model
 from trimviz.models.idefics3 import Idefics3, SmolVLM
 from trimviz.models.llava import Llava
 from trimviz.models.llava_next import LlavaNext
 from trimviz.models.llava_next_video import LlavaNextVideo
+from trimviz.models.llava_onevision import LlavaOnevision
 from trimviz.models.parts import Parts
 from trimviz.models.qwen2_vl import Qwen2VL, Qwen25VL
 from trimviz.types import Video
 from trimviz.video import frames_of
 
-WORDS = "user assistant : what is the colour of thing in picture ? . red blue green left right a on and one two".split()
-TEMPLATE = (
-    "{% for m in messages %}{% if m['role'] == 'user' %}user: {% for c in m['content'] %}"
-    "{% if c['type'] == 'image' %}<image> {% elif c['type'] == 'video' %}<video> "
-    "{% else %}{{ c['text'] }} {% endif %}{% endfor %}{% endif %}{% endfor %}"
-    "{% if add_generation_prompt %}assistant:{% endif %}"
-)
 QUESTION = "what is the colour of the thing in the picture ?"
 
 
 SIDE, PATCH = 84, 14  # of a tile, of a cell
 PINPOINTS = [[SIDE * rows, SIDE * cols] for rows, cols in ((1, 2), (2, 1), (2, 2), (3, 1), (1, 3))]
-VISION = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
-
-
-def tokenizer(*more: str) -> PreTrainedTokenizerFast:
-    """Word-level, with the special tokens of a LLaVA tokenizer and some more."""
-    vocabulary = ["<unk>", "<s>", "</s>", "<pad>", "<image>", *WORDS, *more]
-    raw = Tokenizer(models.WordLevel({w: i for i, w in enumerate(vocabulary)}, unk_token="<unk>"))
-    raw.pre_tokenizer = pre_tokenizers.Whitespace()
-    raw.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
-    return PreTrainedTokenizerFast(
-        tokenizer_object=raw,
-        unk_token="<unk>",
-        bos_token="<s>",
-        eos_token="</s>",
-        pad_token="<pad>",
-        additional_special_tokens=["<image>", *more],
-    )
 
 
 def shake(core: torch.nn.Module, seed: int, focus: float = 3.0) -> None:
@@ -180,6 +162,29 @@ def llava_next_video(layers: int = 6, seed: int = 0) -> Model:
     return LlavaNextVideo("random llava_next_video", core, Parts(words, anyres(), TEMPLATE, "<image>", "<video>"))
 
 
+@cache
+def llava_onevision(layers: int = 6, seed: int = 0, most: int = 9, side: int = SIDE, **settings: str) -> Model:
+    """LLaVA-OneVision with tiles of 6 x 6; more than `most` tiles' worth of tokens are shrunk."""
+    words = tokenizer("<video>")
+    vision = SiglipVisionConfig(
+        hidden_size=32, intermediate_size=64, num_hidden_layers=4, num_attention_heads=4, image_size=side,
+        patch_size=PATCH, vision_use_head=False,
+    )  # fmt: skip
+    text = Qwen2Config(
+        hidden_size=64, intermediate_size=96, num_hidden_layers=layers, num_attention_heads=4, num_key_value_heads=2,
+        vocab_size=len(words), max_position_embeddings=1024, bos_token_id=1, eos_token_id=2, pad_token_id=3,
+    )  # fmt: skip
+    pinpoints = [[h // SIDE * side, w // SIDE * side] for h, w in PINPOINTS]
+    config = LlavaOnevisionConfig(
+        vision_config=vision, text_config=text, image_token_index=4, image_grid_pinpoints=pinpoints,
+        video_token_index=words.convert_tokens_to_ids("<video>"), vision_aspect_ratio=f"anyres_max_{most}",
+    )  # fmt: skip
+    core = build(LlavaOnevisionForConditionalGeneration, config, seed)
+    images = LlavaOnevisionImageProcessorPil(size={"height": side, "width": side}, image_grid_pinpoints=pinpoints)
+    parts = Parts(words, images, TEMPLATE, "<image>", "<video>")
+    return LlavaOnevision("random llava_onevision", core, parts, **settings)
+
+
 def qwen(family: type[Model], layers: int, seed: int, config_class: type, core_class: type, **vision) -> Model:
     """Tokens of 28 x 28 pixels and positions on three axes."""
     words = tokenizer(*VISION)
@@ -205,11 +210,9 @@ def qwen(family: type[Model], layers: int, seed: int, config_class: type, core_c
         vision_start_token_id=ids["<|vision_start|>"],
         vision_end_token_id=ids["<|vision_end|>"],
     )
-    template = TEMPLATE.replace("<image>", "<|vision_start|><|image_pad|><|vision_end|>")
-    template = template.replace("<video>", "<|vision_start|><|video_pad|><|vision_end|>")
     size = {"shortest_edge": 56 * 56, "longest_edge": 56 * 56 * 8}
     images = Qwen2VLImageProcessorPil(patch_size=PATCH, size=size)
-    parts = Parts(words, images, template, "<|image_pad|>", "<|video_pad|>", {"size": size})
+    parts = Parts(words, images, VISION_TEMPLATE, "<|image_pad|>", "<|video_pad|>", {"size": size})
     return family(f"random {family.model_type}", build(core_class, config, seed), parts)
 
 
@@ -266,12 +269,13 @@ FAMILIES = {
     "llava": llava,
     "llava_next": llava_next,
     "llava_next_video": llava_next_video,
+    "llava_onevision": llava_onevision,
     "qwen2_vl": qwen2_vl,
     "qwen2_5_vl": qwen2_5_vl,
     "idefics3": idefics3,
     "smolvlm": smolvlm,
 }
-FILMED = {name: FAMILIES[name] for name in ("llava_next_video", "qwen2_vl", "qwen2_5_vl")}  # that take videos
+FILMED = {name: make for name, make in FAMILIES.items() if name not in ("llava", "llava_next", "idefics3")}
 
 
 def picture(width: int = 100, height: int = 84, seed: int = 0) -> Image.Image:

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from trimviz.bench.cli import app as bench
+from trimviz.evaluate.cli import evaluate
 from trimviz.pruners import DEFAULT
 from trimviz.tiny.cli import app as tiny
 
@@ -32,6 +33,7 @@ cli = typer.Typer(
 )
 cli.add_typer(tiny, name="tiny")
 cli.add_typer(bench, name="bench")
+cli.command()(evaluate)
 
 Picture = Annotated[
     Path,
@@ -54,6 +56,10 @@ Settings = Annotated[
     list[str],
     typer.Option("--setting", help="NAME=VALUE: a setting of the model, see `trimviz models`; may be repeated."),
 ]
+Before = Annotated[
+    list[tuple[str, str]],
+    typer.Option("--before", metavar="QUESTION ANSWER", help="An earlier turn of the conversation; may be repeated."),
+]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps, or split over all GPUs.")]
 Dtype = Annotated[str, typer.Option("--dtype", help="auto, float32, bfloat16 or float16.")]
 Quantize = Annotated[str | None, typer.Option("--quantize", help="4bit or 8bit (CUDA and bitsandbytes).")]
@@ -72,6 +78,7 @@ def compare(
     limit: Limit = 64,
     frames: Frames = 8,
     setting: Settings = [],  # noqa: B006
+    before: Before = [],  # noqa: B006
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the comparison to this file, - for the screen.")
     ] = None,
@@ -86,7 +93,7 @@ def compare(
     from trimviz.compare import overlap
     from trimviz.record import as_json, save_npz
 
-    loaded, prompt = _prepare(image, question, model, device, dtype, quantize, frames, setting)
+    loaded, prompt = _prepare(image, question, model, device, dtype, quantize, frames, setting, before)
     quiet = json_file == Path("-")
     comparisons = _contest(loaded, prompt, method, keep, n1, knob, limit, _nothing if quiet else _typewriter())
     if not quiet:
@@ -122,6 +129,7 @@ def figure(
     limit: Limit = 64,
     frames: Frames = 8,
     setting: Settings = [],  # noqa: B006
+    before: Before = [],  # noqa: B006
     panels: Annotated[
         str | None, typer.Option(help="Panels to show, separated by commas; all of them without it.")
     ] = None,
@@ -135,7 +143,7 @@ def figure(
     from trimviz import draw
     from trimviz.pruners import PRUNERS
 
-    loaded, prompt = _prepare(image, question, model, device, dtype, quantize, frames, setting)
+    loaded, prompt = _prepare(image, question, model, device, dtype, quantize, frames, setting, before)
     comparisons = _contest(loaded, prompt, method, keep, n1, knob, limit, _nothing)
     options: dict[str, Any] = {"width": width, "dpi": dpi, "command": shlex.join(["trimviz", *sys.argv[1:]])}
     if len(set(method)) == len(method):
@@ -242,6 +250,7 @@ def _prepare(
     quantize: str | None,
     frames: int,
     settings: list[str],
+    before: list[tuple[str, str]],
 ) -> tuple[Model, Encoded]:
     from trimviz.compare import ask
     from trimviz.models import load
@@ -251,7 +260,7 @@ def _prepare(
     chosen = dict(_pair(item, "--setting") for item in settings)
     with Console(stderr=True).status(f"loading {model}"):
         loaded = load(model, device, dtype, quantize, **chosen)
-    return loaded, ask(loaded, picture, question)
+    return loaded, ask(loaded, picture, question, before=before)
 
 
 def _pair(item: str, option: str) -> tuple[str, str]:

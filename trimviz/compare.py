@@ -180,29 +180,34 @@ def compare(
     *,
     limit: int = LIMIT,
     frames: int = FRAMES,
+    before: Sequence[tuple[str, str]] = (),
     on_text: OnText = lambda which, text: None,
     **knobs: Any,
 ) -> Comparison:
     """Answer one question about a picture dense and pruned.
 
     keep: visual tokens per decoder layer, mean over layers at their input, or a share such as "11.1%".
-    knobs: settings of the method, by name. frames: how many to take of a video file.
+    knobs: settings of the method, by name. frames: how many to take of a video file. before: earlier turns of the
+    conversation, each a question and its answer.
     on_text("dense" or the method's key, text so far) follows both answers.
     Raises ValueError, in one sentence, for bad input.
     """
     pruner = method if isinstance(method, Pruner) else pick(method, knobs)
-    return contest(model, ask(model, picture, question, frames), [pruner], keep, limit=limit, on_text=on_text)[0]
+    prompt = ask(model, picture, question, frames, before)
+    return contest(model, prompt, [pruner], keep, limit=limit, on_text=on_text)[0]
 
 
-def ask(model: Model, picture: Pictures, question: str, frames: int = FRAMES) -> Encoded:
+def ask(
+    model: Model, picture: Pictures, question: str, frames: int = FRAMES, before: Sequence[tuple[str, str]] = ()
+) -> Encoded:
     """Open pictures or videos and encode a question about them; everything that methods share is computed here, once.
 
-    frames: how many to take of a video file.
+    frames: how many to take of a video file. before: earlier turns of the conversation, each a question and its answer.
     """
     several = [picture] if isinstance(picture, str | Path | Image.Image | Video) else picture
     pictures = [open_source(p, frames) for p in several]
     with model.lock:
-        return model.encode(pictures, question)
+        return model.encode(pictures, question, before)
 
 
 def contest(
@@ -243,18 +248,18 @@ def pick(method: str, knobs: Mapping[str, Any]) -> Pruner:
 
 def check(pruner: Pruner, model: Model) -> None:
     """ValueError where the model does not offer what the method needs."""
-    reason = misfit(type(pruner), type(model))
+    reason = misfit(type(pruner), model)
     if reason:
         raise ValueError(reason)
 
 
-def misfit(pruner: type[Pruner], family: type[Model]) -> str:
-    """Why a method cannot run on a family, or "" where it can."""
-    lacking = sorted(pruner.needs - family.provides)
+def misfit(pruner: type[Pruner], model: Model | type[Model]) -> str:
+    """Why a method cannot run on a checkpoint, or on any of a family; "" where it can."""
+    lacking = sorted(pruner.needs - model.provides)
     if not lacking:
         return ""
     needed = " and ".join(lacking).replace("_", " ")
-    return f"{pruner.name} needs {needed}, which {family.name} does not offer; choose another method."
+    return f"{pruner.name} needs {needed}, which {model.name} does not offer; choose another method."
 
 
 def budget_of(keep: float | str, n: int) -> float:
@@ -275,7 +280,12 @@ def budget_of(keep: float | str, n: int) -> float:
 
 @torch.inference_mode()
 def order_table(model: Model, prompt: Encoded, pruner: Pruner) -> OrderTable | None:
-    """All orders of a method at once, None where it has none; every selection in it is the one that a run would use."""
+    """All orders of a method at once; every selection in it is the one that a run would use.
+
+    None where the method has none, and where it is asked tile by tile.
+    """
+    if model.apart_by(prompt.vision) is not None:
+        return None
     with model.lock:
         return pruner.order_table(engine.door(prompt))
 

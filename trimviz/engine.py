@@ -6,7 +6,6 @@ Logits of an uncut run equal those of the model's own `generate`. Batch 1, greed
 from __future__ import annotations
 
 import copy
-import dataclasses
 from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -18,6 +17,7 @@ from transformers import DynamicCache
 from trimviz.models.base import Model
 from trimviz.pruners.base import Pruner
 from trimviz.tape import Tape, recording
+from trimviz.tiles import by_anchor, by_tile
 from trimviz.types import Cut, Encoded, Stage, View
 
 Stop = Callable[[], bool]
@@ -102,7 +102,8 @@ def prefill(
             flow.hidden = flow.hidden.to(flow.visual.device)  # a model split over devices leaves it on another one
             seen = _look_at(flow, tape) if tape else _no_attention
             view = _view(prompt, flow, depth, seen, _dry_run(flow, layer, rotary))
-            _apply(flow, pruner.cut(view, schedule[depth]), depth, pruner.positions, model.lines_kept(prompt.vision))
+            made = _choose(pruner, view, schedule[depth], model.apart_by(prompt.vision))
+            _apply(flow, made, depth, pruner.positions, model.lines_kept(prompt.vision))
             selecting += model.clock() - before
             rotary, offset = model.rotary(flow.hidden, flow.positions), _next(flow)
         offsets.append(offset)
@@ -295,10 +296,17 @@ def _enter(prompt: Encoded, pruner: Pruner | None, budget: float | None, lines: 
     return flow
 
 
+def _choose(pruner: Pruner, view: View, k: int, tile: Tensor | None) -> Cut:
+    """The pruner's cut, tile by tile where `tile` (N0,) names them and nothing has run yet."""
+    if tile is None or view.depth > 0:
+        return pruner.cut(view, k)
+    return by_tile(pruner.cut, view, k, tile[view.origin])
+
+
 def _apply(flow: _Flow, cut: Cut, depth: int, numbering: str, lines: Tensor | None) -> None:
     """Shorten the flow by a cut and write down its stages."""
     if not _in_one_piece(flow) and bool((cut.anchor >= 0).all()):
-        cut = _by_anchor(cut)
+        cut = by_anchor(cut)
     _record(flow, cut, depth)
     _shorten(flow, cut, numbering, lines)
 
@@ -307,20 +315,6 @@ def _in_one_piece(flow: _Flow) -> bool:
     """Whether no words stand between visual tokens."""
     places = flow.visual.nonzero()[:, 0]
     return bool((flow.visual | (flow.newline >= 0))[places[0] : places[-1] + 1].all())
-
-
-def _by_anchor(cut: Cut) -> Cut:
-    """The same cut with its outputs in the order of their anchors."""
-    order = cut.anchor.argsort()
-    place = torch.empty_like(order)
-    place[order] = torch.arange(len(order), device=order.device)
-    return dataclasses.replace(
-        cut,
-        owner=torch.where(cut.owner >= 0, place[cut.owner.clamp_min(0)], -1) if len(order) else cut.owner,
-        anchor=cut.anchor[order],
-        tokens=None if cut.tokens is None else cut.tokens[order],
-        order=None if cut.order is None else cut.order[order],
-    )
 
 
 def _shorten(flow: _Flow, cut: Cut, numbering: str, lines: Tensor | None) -> None:

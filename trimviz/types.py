@@ -25,6 +25,7 @@ class Video:
 
     frames: tuple[Image.Image, ...]
     times: tuple[float, ...]  # seconds from the start at which each frame is shown
+    duration: float | None = None  # seconds of the whole, where that is known
 
     @property
     def fps(self) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -60,7 +61,7 @@ def read_video(source: str | Path, frames: int = FRAMES) -> Video:
     if not taken:
         raise ValueError(f"{name} holds no frame that can be read; save it again as MP4.")
     times = sorted(taken)
-    return frames_of([taken[t] for t in times], times)
+    return replace(frames_of([taken[t] for t in times], times), duration=duration)
 
 
 def read_folder(source: str | Path, frames: int = FRAMES) -> Video:

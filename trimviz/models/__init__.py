@@ -19,11 +19,13 @@ from trimviz.models.idefics3 import Idefics3, SmolVLM
 from trimviz.models.llava import Llava
 from trimviz.models.llava_next import LlavaNext
 from trimviz.models.llava_next_video import LlavaNextVideo
+from trimviz.models.llava_onevision import LlavaOnevision
 from trimviz.models.parts import Parts
 from trimviz.models.qwen2_vl import Qwen2VL, Qwen25VL
 
 MODELS: dict[str, type[Model]] = {
-    cls.model_type: cls for cls in (Llava, LlavaNext, LlavaNextVideo, Qwen2VL, Qwen25VL, Idefics3, SmolVLM)
+    cls.model_type: cls
+    for cls in (Llava, LlavaNext, LlavaNextVideo, LlavaOnevision, Qwen2VL, Qwen25VL, Idefics3, SmolVLM)
 }
 
 BUNDLED = Path(__file__).parents[2] / "assets" / "tiny-llava"
@@ -62,7 +64,7 @@ def load(
         options["quantization_config"] = _quantization(quantize, kind, device, family.whole)
     if device == "split" or quantize is not None:
         options["device_map"] = "auto"
-    _check_memory(family, config, kind, device, quantize, str(repo))
+    check_memory(family, config, kind, device, quantize, str(repo))
     try:
         core, told = family.auto_class.from_pretrained(place, output_loading_info=True, **options)
         if "device_map" not in options:
@@ -155,7 +157,7 @@ def _quantization(quantize: str, kind: torch.dtype, device: str, whole: Sequence
     return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=list(whole))
 
 
-def _check_memory(
+def check_memory(
     family: type[Model], config: Any, kind: torch.dtype, device: str, quantize: str | None, repo: str
 ) -> None:
     """Refuse weights that cannot fit before hours of download or a killed process."""

@@ -34,7 +34,7 @@ class Model(ABC):
     name: ClassVar[str]  # of the family, on screen
     model_type: ClassVar[str]  # config.model_type of its checkpoints
     auto_class: ClassVar[Any]  # the transformers class
-    provides: ClassVar[frozenset[str]]  # fields of Vision that are not None
+    provides: frozenset[str]  # fields of Vision that are not None; a checkpoint may offer less than its family
     checkpoints: ClassVar[tuple[str, ...]]  # on the Hub
     tokens: ClassVar[str]  # how many visual tokens, in words
     default_prompt: ClassVar[str] = "USER: {images}{question} ASSISTANT:"  # for a checkpoint without a chat template
@@ -110,7 +110,7 @@ class Model(ABC):
         return None
 
     def apart_by(self, vision: Vision) -> Tensor | None:
-        """(N,) the tile of each visual token where tiles are cut one by one; None where the budget is over all of them."""
+        """(N,) the tile of each visual token where tiles are cut one by one; None where a cut is of all of them."""
         return None
 
     @property

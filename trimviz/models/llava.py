@@ -21,11 +21,15 @@ class Llava(Model):
     name: ClassVar[str] = "LLaVA-1.5"
     model_type: ClassVar[str] = "llava"
     auto_class: ClassVar[type] = LlavaForConditionalGeneration
-    provides: ClassVar[frozenset[str]] = frozenset(
-        {"keys", "cls", "cls_attention", "last_keys", "last_attention", "tower"}
-    )
+    provides: frozenset[str] = frozenset({"keys", "cls", "cls_attention", "last_keys", "last_attention", "tower"})
     checkpoints: ClassVar[tuple[str, ...]] = ("llava-hf/llava-1.5-7b-hf", "llava-hf/llava-1.5-13b-hf")
     tokens: ClassVar[str] = "576 (24 x 24)"
+
+    def __init__(self, repo: str, core: Any, processor: Any, revision: str = "", **settings: str) -> None:
+        super().__init__(repo, core, processor, revision, **settings)
+        config = core.config
+        if not isinstance(config.vision_feature_layer, int) or config.vision_feature_select_strategy == "full":
+            self.provides = self.provides - {"tower"}  # features are not the patches of one layer
 
     @torch.inference_mode()
     def look(self, pictures: Sequence[Image.Image | Video]) -> Look:

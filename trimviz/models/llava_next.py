@@ -8,6 +8,9 @@ it is not a visual token, has no cell and counts in no budget. A dense run has t
 visual tokens are cut, the setting `newlines` says what becomes of them: "drop" takes them all away at the first cut,
 "keep" lets each stay for as long as a token of its row does.
 
+The setting `selection` is "global", or "per tile": then a method that cuts at the language model's door sees one tile
+at a time, the overview being one, and keeps of each in proportion to its size.
+
 The setting `tiling` is "native" or "paper": one grid of two by two tiles for every picture, nothing unpadded and no
 newline tokens, which is what papers mean by 2,880 tokens.
 """
@@ -46,6 +49,7 @@ class LlavaNext(Llava):
     tokens: ClassVar[str] = "576 + up to 2,304 of the tiles; 2,880 in paper mode"
     options: ClassVar[Mapping[str, Option]] = {
         "newlines": Option(("drop", "keep"), "At a cut, newline tokens go, or stay while a token of their row does"),
+        "selection": Option(("global", "per tile"), "Before the language model, tokens compete across tiles or within"),
         "tiling": Option(("native", "paper"), "Tiles by the picture's shape, or two by two for all, as in papers"),
     }
 
@@ -75,6 +79,9 @@ class LlavaNext(Llava):
 
     def lines_kept(self, vision: Vision) -> Tensor | None:
         return vision.line if self.settings["newlines"] == "keep" else None
+
+    def apart_by(self, vision: Vision) -> Tensor | None:
+        return vision.tile if self.settings["selection"] == "per tile" else None
 
     def look(self, pictures: Sequence[Image.Image | Video]) -> Look:
         stills, _ = self.apart(pictures)

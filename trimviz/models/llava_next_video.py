@@ -31,7 +31,7 @@ class LlavaNextVideo(LlavaNext):
     checkpoints: ClassVar[tuple[str, ...]] = ("llava-hf/LLaVA-NeXT-Video-7B-hf",)
     tokens: ClassVar[str] = "144 (12 x 12) a frame; pictures as LLaVA-NeXT"
     takes_video: ClassVar[bool] = True
-    provides: ClassVar[frozenset[str]] = LlavaNext.provides - {"tower"}  # pooled patches cannot be cut inside it
+    provides: frozenset[str] = LlavaNext.provides - {"tower"}  # pooled patches cannot be cut inside it
 
     def look(self, pictures: Sequence[Image.Image | Video]) -> Look:
         _, videos = self.apart(pictures)
@@ -78,6 +78,7 @@ class LlavaNextVideo(LlavaNext):
         """The processor of frames: the checkpoint's settings for videos, else those for pictures."""
         own, images = getattr(self.processor, "video", {}), self.processor.image_processor
         settings = {name: own.get(name, getattr(images, name)) for name in FRAMING}
+        settings["do_center_crop"] = bool(settings["do_center_crop"])
         return CLIPImageProcessorPil(**settings)
 
 

@@ -29,7 +29,7 @@ class Qwen2VL(Model):
     name: ClassVar[str] = "Qwen2-VL"
     model_type: ClassVar[str] = "qwen2_vl"
     auto_class: ClassVar[type] = Qwen2VLForConditionalGeneration
-    provides: ClassVar[frozenset[str]] = frozenset()
+    provides: frozenset[str] = frozenset()
     checkpoints: ClassVar[tuple[str, ...]] = ("Qwen/Qwen2-VL-2B-Instruct", "Qwen/Qwen2-VL-7B-Instruct")
     tokens: ClassVar[str] = "one for each 28 x 28 pixels, 4 to 16,384; two frames of a video share them"
     default_prompt: ClassVar[str] = (

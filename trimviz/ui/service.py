@@ -312,7 +312,7 @@ class Service:
 
     def methods(self) -> dict[str, str]:
         """{method: why it cannot run on this model, "" where it can}."""
-        return {key: misfit(pruner, type(self.model)) for key, pruner in PRUNERS.items()}
+        return {key: misfit(pruner, self.model) for key, pruner in PRUNERS.items()}
 
     def unknown(self, question: str) -> list[str]:
         """Words that the bundled model has never seen; none for any other model."""
