@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -56,6 +58,7 @@ def evaluate(
     shown = [tables.free_table(summary, chosen, visual), tables.difference_table(summary, chosen, visual)]
     if any(judged.values()):
         shown.insert(0, tables.main_table(summary, chosen, visual))
+    shown[0] = dataclasses.replace(shown[0], notes=(*shown[0].notes, *_unmet(records, chosen)))
     shown.append(tables.cost_table(costs(records, chosen), chosen, visual))
     (folder / "tables.md").write_text("\n".join(map(tables.markdown, shown)), encoding="utf-8")
     (folder / "tables.tex").write_text("\n".join(map(tables.latex, shown)), encoding="utf-8")
@@ -77,6 +80,18 @@ def evaluate(
         panels=panels,
     )
     return summary
+
+
+def _unmet(records: Sequence[dict[str, Any]], chosen: Sequence[Setting]) -> list[str]:
+    """Why settings have no numbers, a sentence for each method."""
+    said = {
+        setting.label: run["error"]
+        for record in records
+        if "error" not in record
+        for setting in chosen
+        if "error" in (run := record["runs"][setting.name])
+    }
+    return [f"{label}: {sentence}" for label, sentence in said.items()]
 
 
 def _judged(data: Data, wanted: Sequence[str]) -> dict[str, list[Metric]]:

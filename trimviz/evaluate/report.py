@@ -34,7 +34,7 @@ FEWEST, SEVERAL = 3, 12  # of them for one setting
 SIDE = 240  # pixels of a single panel; several share the width
 COLOURS = ("#1c3faa", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f5fc7", "#7a5c1e", "#444444")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star", "cross", "triangle-down", "pentagon", "hexagram")
-FONT = {"family": "STIX Two Text, Source Serif 4, Georgia, Times New Roman, serif", "size": 14, "color": "#1a1a1a"}
+FONT = {"family": "STIX Two Text, Georgia, Times New Roman, serif", "size": 14, "color": "#1a1a1a"}
 Panels = Callable[[str, str], Sequence[Panel]]  # task and id of a sample -> what the model saw
 
 
@@ -208,7 +208,15 @@ def _styled(figure: go.Figure, height: int) -> go.Figure:
         hoverlabel={"font": FONT},
         plot_bgcolor="white",
     )
-    line = {"showline": True, "linecolor": "#1a1a1a", "linewidth": 1, "ticks": "outside", "zeroline": False}
+    figure.update_annotations(font_size=14)
+    line = {
+        "title_font_size": 14,
+        "showline": True,
+        "linecolor": "#1a1a1a",
+        "linewidth": 1,
+        "ticks": "outside",
+        "zeroline": False,
+    }
     figure.update_xaxes(**line, showgrid=False)
     figure.update_yaxes(**line, gridcolor="#e8e8e8")
     return figure

@@ -55,9 +55,9 @@ def results(folder: Path) -> dict[Key, dict[str, Any]]:
     """All finished samples; a last line that was cut off is not one of them."""
     found: dict[Key, dict[str, Any]] = {}
     for path in sorted(folder.glob("samples*.jsonl")):
-        with path.open(encoding="utf-8") as lines:
+        with path.open("rb") as lines:  # a cut can go through a character
             for line in lines:
-                if line.endswith("\n"):
+                if line.endswith(b"\n"):
                     record = json.loads(line)
                     found.setdefault((record["task"], record["id"]), record)
     return found
