@@ -57,8 +57,8 @@ Settings = Annotated[
     typer.Option("--setting", help="NAME=VALUE: a setting of the model, see `trimviz models`; may be repeated."),
 ]
 Before = Annotated[
-    list[tuple[str, str]],
-    typer.Option("--before", metavar="QUESTION ANSWER", help="An earlier turn of the conversation; may be repeated."),
+    list[str],
+    typer.Option("--before", metavar="QUESTION=ANSWER", help="An earlier turn of the conversation; may be repeated."),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps, or split over all GPUs.")]
 Dtype = Annotated[str, typer.Option("--dtype", help="auto, float32, bfloat16 or float16.")]
@@ -250,7 +250,7 @@ def _prepare(
     quantize: str | None,
     frames: int,
     settings: list[str],
-    before: list[tuple[str, str]],
+    before: list[str],
 ) -> tuple[Model, Encoded]:
     from trimviz.compare import ask
     from trimviz.models import load
@@ -260,14 +260,16 @@ def _prepare(
     chosen = dict(_pair(item, "--setting") for item in settings)
     with Console(stderr=True).status(f"loading {model}"):
         loaded = load(model, device, dtype, quantize, **chosen)
-    return loaded, ask(loaded, picture, question, before=before)
+    return loaded, ask(
+        loaded, picture, question, before=[_pair(item, "--before", "QUESTION=ANSWER") for item in before]
+    )
 
 
-def _pair(item: str, option: str) -> tuple[str, str]:
+def _pair(item: str, option: str, form: str = "NAME=VALUE") -> tuple[str, str]:
     """NAME=VALUE in two."""
     name, separator, value = item.partition("=")
     if not separator:
-        raise ValueError(f"Expected {option} NAME=VALUE, got {item!r}.")
+        raise ValueError(f"Expected {option} {form}, got {item!r}.")
     return name, value
 
 
