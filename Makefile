@@ -10,7 +10,7 @@ WEB := PATH="$(CURDIR)/$(BIN):$$PATH" .venv/web/node_modules/.bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PARTS := constraints.txt pyproject.toml
 
-.PHONY: app test clean
+.PHONY: app test results clean
 .DELETE_ON_ERROR:
 
 app: .venv/app
@@ -24,6 +24,30 @@ test: .venv/test .venv/web/done
 	$(WEB)/biome check --config-path=tools/web trimviz/ui tests/lens
 	$(WEB)/tsc --project tools/web/tsconfig.json
 	$(BIN)/python -m pytest $(ARGS)
+
+# make results: the paper's experiments in small, on N held-out questions for the bundled model, into docs/results.
+# It goes on where it was stopped; `rm -r runs/results` starts anew. MI: questions for mutual information, which is slow.
+N ?= 300
+MI ?= 60
+PROCESSES ?= 2
+EXPERIMENTS := methods ablations alignment diversity first-stage
+ask = OMP_NUM_THREADS=1 $(BIN)/accelerate launch --multi_gpu --num_machines 1 --num_processes $(PROCESSES) \
+	--mixed_precision no --dynamo_backend no -m trimviz evaluate --data tiny --limit 32 --n $(2) --out runs/results/$(1)
+ALL = $(shell $(BIN)/trimviz methods --json | $(BIN)/python -c 'import json, sys; print(*[m["key"] for m in json.load(sys.stdin)])')
+
+results: .venv/test
+	$(call ask,methods,$(N)) --keep 192,128,64,32 $(ALL:%=--method %)
+	$(call ask,ablations,$(N)) --keep 64 --method trimtokenator:stages=swapped --method trimtokenator:stages=alignment \
+		--method trimtokenator:stages=diversity --method trimtokenator
+	$(call ask,alignment,$(MI)) --keep 64 --method trimtokenator:align=mi --method trimtokenator \
+		--method trimtokenator:align=cos
+	$(call ask,diversity,$(N)) --keep 64 --method trimtokenator:diversity=l2 --method trimtokenator
+	$(call ask,first-stage,$(N)) --keep 192,128,64,32 --method trimtokenator --n1 0.9,0.8,0.75,0.7
+	for name in $(EXPERIMENTS); do mkdir -p docs/results/$$name && \
+		cp runs/results/$$name/settings.json runs/results/$$name/summary.csv runs/results/$$name/tables.* docs/results/$$name; done
+	cp runs/results/methods/report.html docs/results/methods
+	{ cat docs/results/about.md; for name in $(EXPERIMENTS); do \
+		printf '\n## %s\n\n' $$name; cat docs/results/$$name/tables.md; done; } > docs/results/README.md
 
 # What checks the scripts; node comes from PyPI, so nothing of the system's is used.
 .venv/web/done: tools/web/package.json | .venv/test

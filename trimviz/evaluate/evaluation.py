@@ -60,7 +60,9 @@ def evaluate(
         shown.insert(0, tables.main_table(summary, chosen, visual))
     shown[0] = dataclasses.replace(shown[0], notes=(*shown[0].notes, *_unmet(records, chosen)))
     shown.append(tables.cost_table(costs(records, chosen), chosen, visual))
-    (folder / "tables.md").write_text("\n".join(map(tables.markdown, shown)), encoding="utf-8")
+    told = store.settings_of(folder)
+    text = [tables.origin(told, len(records), sum("error" in r for r in records)), *map(tables.markdown, shown)]
+    (folder / "tables.md").write_text("\n".join(text), encoding="utf-8")
     (folder / "tables.tex").write_text("\n".join(map(tables.latex, shown)), encoding="utf-8")
     by_key = {sample.key: sample for sample in data.samples}
 
@@ -71,7 +73,7 @@ def evaluate(
 
     write_report(
         folder / "report.html",
-        told=store.settings_of(folder),
+        told=told,
         records=records,
         settings=chosen,
         summary=summary,

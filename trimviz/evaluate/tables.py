@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
 
@@ -236,6 +237,16 @@ def _head(task: str, metric: str, columns: Sequence[tuple[str, str]]) -> str:
     if len({t for t, _ in columns}) == 1:
         return LABELS[metric]
     return name if sum(t == task for t, _ in columns) == 1 else f"{name} {LABELS[metric]}"
+
+
+def origin(told: Mapping[str, Any], asked: int, errors: int) -> str:
+    """Where the numbers below come from, in a few lines of Markdown; told: what `settings.json` holds."""
+    made = told["made"]
+    machine = ", ".join(f"{name} {value}" for name, value in made["machine"].items())
+    lines = [f"`{made['command']}`", ""] if made["command"] else []
+    left = f", of which {errors} could not be asked" if errors else ""
+    lines.append(f"{asked} samples{left}. {told['model']}, {told['dtype']}. {made['date']}. {machine}.")
+    return "\n".join(lines) + "\n"
 
 
 def markdown(table: Table) -> str:
