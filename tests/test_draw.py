@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import av
 import matplotlib
 import numpy as np
 import pytest
@@ -191,5 +192,13 @@ def test_movie_brings_picks_to_light_in_their_order(tmp_path):
     assert out.read_bytes() == again.read_bytes()
     with pytest.raises(ValueError, match="no order"):
         order_movie(run([shown], stages[:1]), tmp_path / "order.gif")
-    with pytest.raises(ValueError, match=r"\.gif"):
-        order_movie(run([shown], stages), tmp_path / "order.mp4")
+    with pytest.raises(ValueError, match=r"\.gif or \.mp4"):
+        order_movie(run([shown], stages), tmp_path / "order.avi")
+    film = order_movie(run([shown], stages), tmp_path / "order.mp4")
+    with av.open(str(film)) as file:
+        frames = [frame.to_ndarray(format="rgb24").astype(int) for frame in file.decode(video=0)]
+        assert file.streams.video[0].codec_context.name == "h264"
+    assert frames[0].shape[0] % 2 == frames[0].shape[1] % 2 == 0
+    middle = frames[-1][cell // 2, cell // 2 :: cell][:4]
+    assert (np.abs(middle - colours[0]).max(axis=1) < 60).tolist() == centres[-1], "the last picture is the same"
+    assert film.read_bytes() == order_movie(run([shown], stages), tmp_path / "again.mp4").read_bytes()

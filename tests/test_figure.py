@@ -19,6 +19,7 @@ from trimviz.draw import WIDTHS, figure, raster
 from trimviz.draw.colour import mix
 from trimviz.draw.figure import lay_out
 from trimviz.draw.page import SMALL
+from trimviz.draw.picture import with_margin
 from trimviz.types import Panel
 
 PLAIN = (200, 90, 40)
@@ -242,3 +243,27 @@ def test_several_columns_say_whether_their_colours_compare(three):
     other = dataclasses.replace(three[0], pruned=dataclasses.replace(three[0].pruned, stages=stages))
     words = said([three[0], other])
     assert "Scores of different names have different colour scales." in words and "higher attention" in words
+
+
+def test_what_the_crop_took_away_is_shown_and_counted(tmp_path):
+    original = Image.new("RGB", (240, 120), PLAIN)
+    (comparison,) = runs(original, methods=METHODS[:1])
+    (panel,) = comparison.pruned.panels
+    cropped = (0.0, 0.0, 180.0, 120.0)
+    panel = dataclasses.replace(panel, box=cropped)
+    comparison = dataclasses.replace(comparison, pruned=dataclasses.replace(comparison.pruned, panels=(panel,)))
+    page = lay_out([comparison], ["method"], None, 400, None, "stem", [original])
+    words = " ".join(text.get_text() for text in page.figure.findobj(Text))
+    assert re.search(r"25\.0\s?% of the picture was cropped away", words.replace("\N{NO-BREAK SPACE}", " "))
+    without = lay_out([comparison], ["method"], None, 400, None, "stem")
+    assert "cropped" not in " ".join(text.get_text() for text in without.figure.findobj(Text))
+    shown = np.asarray(with_margin(panel, original).picture)
+    assert shown.shape == (120, 240, 3), "the whole original"
+    assert (shown[60, 90] == PLAIN).all(), "what the model saw, as it is"
+    assert shown[60, 220].min() > 150 and np.ptp(shown[60, 220]) == 0, "what it never saw, grey under a veil"
+    whole = dataclasses.replace(panel, box=(0.0, -60.0, 240.0, 180.0))  # padded, not cropped
+    assert with_margin(whole, original) is whole
+    files = figure(comparison, tmp_path / "crop.png", dpi=60, originals=[original])
+    assert (
+        files[0].read_bytes() == figure(comparison, tmp_path / "crop.png", dpi=60, originals=[original])[0].read_bytes()
+    )

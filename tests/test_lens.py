@@ -15,7 +15,7 @@ from PIL import Image
 from tiny_models import QUESTION, llava, picture
 
 from trimviz import engine
-from trimviz.compare import answer, finish, judge, order_table, pick
+from trimviz.compare import answer, finish, judge, order_table, pick, with_size
 from trimviz.explain import FACTORS, UNRELATED, WHOLE, Explanation, Similarity, _similarity, explain
 from trimviz.pruners import PRUNERS, OrderTable
 from trimviz.select import cosine, repmax_table
@@ -80,6 +80,25 @@ def test_every_slider_position_shows_what_the_model_used(knobs):
             assert seen["order"] == sorted(kept.tolist(), key=lambda token: picks[token])
         if len(stages) > 1:
             assert seen["stages"] == [int(stage.kept.sum()) for stage in stages]
+
+
+@needs_node
+def test_a_size_that_was_not_tabulated_is_added_exactly():
+    model = llava()
+    prompt = model.encode(picture(), QUESTION)
+    pruner = pick("trimtokenator", {"n1": 19})
+    whole = order_table(model, prompt, pruner)
+    few = OrderTable(whole.sizes[9::10], whole.first, whole.orders[9::10])
+    more = with_size(model, prompt, pruner, few, 19)
+    assert more.sizes.tolist() == sorted([*few.sizes.tolist(), 19])
+    for size, order in zip(more.sizes.tolist(), more.orders, strict=True):
+        assert order.tolist() == whole.orders[size - 1].tolist(), size
+    assert with_size(model, prompt, pruner, more, 19) is more
+    run = finish(answer(model, prompt, pruner, 9, limit=1)).run
+    value = payload(run, few, None, QUESTION, [picture()])
+    near, exact = drawn(value, [(19, 9)])[0], drawn(payload(run, more, None, QUESTION, [picture()]), [(19, 9)])[0]
+    assert near["n1"] == 20, "until it has come, the nearest one is shown"
+    assert exact["kept"] == run.kept.tolist()
 
 
 @needs_node

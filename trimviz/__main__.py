@@ -120,7 +120,7 @@ def compare(
 def figure(
     image: Picture,
     question: Question,
-    out: Annotated[Path, typer.Option("-o", "--out", help="File to write: .pdf, .svg or .png.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="File: .pdf, .svg, .png; or .gif, .mp4 of the order.")],
     model: ModelName = "tiny",
     method: Methods = [DEFAULT],  # noqa: B006
     keep: Keep = "11.1%",
@@ -142,12 +142,21 @@ def figure(
     """Draw a figure for a paper, with a LaTeX snippet and a JSON sidecar beside it."""
     from trimviz import draw
     from trimviz.pruners import PRUNERS
+    from trimviz.types import Video
+    from trimviz.video import open_source
 
     loaded, prompt = _prepare(image, question, model, device, dtype, quantize, frames, setting, before)
     comparisons = _contest(loaded, prompt, method, keep, n1, knob, limit, _nothing)
     options: dict[str, Any] = {"width": width, "dpi": dpi, "command": shlex.join(["trimviz", *sys.argv[1:]])}
     if len(set(method)) == len(method):
         options["labels"] = [PRUNERS[key].name for key in method]
+    source = open_source(image, frames)
+    if not isinstance(source, Video):
+        options["originals"] = [source]
+    if out.suffix.lower() in draw.SUFFIXES:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        typer.echo(draw.order_movie(comparisons[0].pruned, out))
+        return
     if panels:
         options["panels"] = tuple(name.strip() for name in panels.split(","))
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -290,6 +290,18 @@ def order_table(model: Model, prompt: Encoded, pruner: Pruner) -> OrderTable | N
         return pruner.order_table(engine.door(prompt))
 
 
+def with_size(model: Model, prompt: Encoded, pruner: Pruner, table: OrderTable, n1: int) -> OrderTable:
+    """A table with the order of one more first-stage size, that of `pruner`; as it is where it has it or needs none."""
+    if len(table.sizes) == 1 or n1 in table.sizes:
+        return table
+    with model.lock:
+        cut = pruner.cut(engine.door(prompt), n1)
+    assert cut.order is not None  # a method with a table picks in an order
+    order = cut.anchor[cut.order.argsort()].cpu().numpy()
+    at = int(np.searchsorted(table.sizes, n1))
+    return OrderTable(np.insert(table.sizes, at, n1), table.first, (*table.orders[:at], order, *table.orders[at:]))
+
+
 def word_diff(dense: str, pruned: str) -> tuple[tuple[str, str], ...]:
     """Both answers as stretches of words: ("same", words), ("dense", words), ("pruned", words)."""
     a, b = dense.split(), pruned.split()

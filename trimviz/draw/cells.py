@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from trimviz.draw.colour import KEPT, ORDER, SCORE, mix, paint
 from trimviz.draw.page import INK, LINE, MISSING, MORE, QUIET, SMALL, Page, Piece, drawable, measure, wrap
 from trimviz.draw.words import number, outputs, place, pretty
 from trimviz.types import Panel, Run, Stage
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 SMALLEST = 52.0  # points, of one of several panels
 BETWEEN = 3.0  # points, between them
@@ -118,13 +122,16 @@ def arrange(page: Sheet, panels: Sequence[Panel], x: float, y: float, w: float, 
     return bottom
 
 
-def input_cell(run: Run) -> Cell:
+def input_cell(run: Run, originals: Sequence[Image.Image] = ()) -> Cell:
+    """What the model saw; with the originals, also what their crop took away, under a veil."""
+    panels = [picture.with_margin(panel, original) for panel, original in picture.pairs(run.panels, originals)]
+
     def draw(page: Sheet, x: float, y: float, w: float) -> float:
         def one(place: Place) -> None:
             page.picture(place.x, place.y, place.w, place.h, place.panel)
             _padding(page, place)
 
-        return arrange(page, run.panels, x, y, w, one)
+        return arrange(page, panels, x, y, w, one)
 
     return Cell([("input", "")], draw)
 

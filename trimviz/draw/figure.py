@@ -21,6 +21,8 @@ from trimviz.draw.page import INCH
 from trimviz.draw.words import told_apart
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from trimviz.compare import Comparison
 
 
@@ -53,6 +55,7 @@ def figure(
     columns: int | None = None,
     command: str = "",
     versions: Mapping[str, str] | None = None,
+    originals: Sequence[Image.Image] = (),
 ) -> list[Path]:
     """Draw one comparison, or several side by side, as PDF, SVG or PNG by the suffix; returns the files written.
 
@@ -60,7 +63,8 @@ def figure(
     "stages" (the set after each), "kept" (after the last), "order", "curve", "answers" (in full), or a score or a stage
     by its name. Without it, all that there is; for several comparisons the picture, the scores and the kept sets.
     width: a preset of `WIDTHS`, or inches. dpi: of a PNG. labels: titles of the methods. columns: panels a row, for one
-    comparison. command, versions: for the sidecar; versions default to those installed.
+    comparison. command, versions: for the sidecar; versions default to those installed. originals: the pictures as
+    they were given, of which the input's panel then shows what the model's crop took away.
     Beside the figure come NAME.tex, which includes it, and NAME.json, which holds what it takes to make it again.
     Raises ValueError for an unknown suffix, panel or width, and where there is too little room.
     """
@@ -76,7 +80,7 @@ def figure(
         raise ValueError(f"Expected {len(several)} labels, one a comparison, got {len(names)}.")
     inches = width_of(width)
     with _LOCK, matplotlib.rc_context(SETTINGS):
-        page = lay_out(several, names, panels, inches * INCH, columns, out.stem)
+        page = lay_out(several, names, panels, inches * INCH, columns, out.stem, originals)
         write(page, out, kind, dpi)
     record = sidecar.as_json(
         several, names, page.caption, command, versions, {"width_inches": inches, "dpi": dpi, "file": out.name}

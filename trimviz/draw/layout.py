@@ -30,6 +30,7 @@ from trimviz.draw.words import (
     answer_pieces,
     badge,
     kept_in_words,
+    margin_in_words,
     padding_in_words,
     place,
     pretty,
@@ -39,6 +40,8 @@ from trimviz.draw.words import (
 from trimviz.types import Run, Stage
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from trimviz.compare import Comparison
 
 
@@ -58,25 +61,33 @@ def lay_out(
     width: float,
     columns: int | None,
     stem: str,
+    originals: Sequence[Image.Image] = (),
 ) -> Sheet:
-    """The whole figure on a sheet of a width in points."""
+    """The whole figure on a sheet of a width in points; `originals` show what a crop took away."""
     sheet = Sheet(width)
     sheet.caption = sidecar.caption(
         several, labels, [kept_in_words(c.pruned) for c in several], [c.pruned.n1 for c in several]
     )
     if len(several) == 1:
-        bottom = _alone(sheet, several[0], labels[0], panels or ALONE, columns, stem, bool(panels))
+        bottom = _alone(sheet, several[0], labels[0], panels or ALONE, columns, stem, bool(panels), originals)
     else:
-        bottom = _beside(sheet, several, labels, panels or BESIDE, stem, bool(panels))
+        bottom = _beside(sheet, several, labels, panels or BESIDE, stem, bool(panels), originals)
     sheet.finish(bottom)
     return sheet
 
 
 def _alone(
-    sheet: Sheet, c: Comparison, label: str, panels: Sequence[str], columns: int | None, stem: str, strict: bool
+    sheet: Sheet,
+    c: Comparison,
+    label: str,
+    panels: Sequence[str],
+    columns: int | None,
+    stem: str,
+    strict: bool,
+    originals: Sequence[Image.Image],
 ) -> float:
     runs = [c.pruned]
-    cells = [cell for name in panels if name != "answers" for (cell,) in rows_of(name, runs, strict)]
+    cells = [cell for name in panels if name != "answers" for (cell,) in rows_of(name, runs, strict, originals)]
     width = sheet.width
     if cells:
         wide = min(width, NARROWEST if len(c.pruned.panels) == 1 else (SMALLEST + BETWEEN) * len(c.pruned.panels))
@@ -96,7 +107,7 @@ def _alone(
     shown = [name for name in panels if name != "answers"]
     if any(name not in ("input", "score", "scores", "curve", "answers") for name in shown):
         y = legend(sheet, runs, 0, y, width)
-    facts = [c.model, label, kept_in_words(c.pruned)]
+    facts = [c.model, label, kept_in_words(c.pruned), margin_in_words(c.pruned, originals)]
     n1 = c.pruned.n1
     y = _facts(sheet, facts, n1, [padding_in_words(c.pruned)], 0, y, width)
     most_lines = 6 if "answers" in panels else 1
@@ -106,7 +117,13 @@ def _alone(
 
 
 def _beside(
-    sheet: Sheet, several: Sequence[Comparison], labels: Sequence[str], panels: Sequence[str], stem: str, strict: bool
+    sheet: Sheet,
+    several: Sequence[Comparison],
+    labels: Sequence[str],
+    panels: Sequence[str],
+    stem: str,
+    strict: bool,
+    originals: Sequence[Image.Image],
 ) -> float:
     runs, one = [c.pruned for c in several], several[0]
     shared = all(
@@ -120,6 +137,9 @@ def _beside(
         ("Model:", [(one.model, "")]),
         ("Dense:", [(one.dense.answer.text or "(nothing)", "")]),
     ]
+    margin = margin_in_words(runs[0], originals)
+    if margin:
+        context.append(("Crop:", [(margin, "")]))
 
     def say(blocks: Sequence[tuple[str, list[Piece]]], x: float, y: float, w: float) -> float:
         for head, pieces in blocks:
@@ -138,7 +158,7 @@ def _beside(
             )
         if lead:  # the input and what is known of it stand above the columns
             wide = min(each, width / 3)
-            bottom = _row(sheet, [input_cell(runs[0])], 0, 0, top, wide, letters=False)
+            bottom = _row(sheet, [input_cell(runs[0], originals)], 0, 0, top, wide, letters=False)
             top = max(bottom, say(context, wide + GAP, top + TITLE * LINE, width - wide - GAP)) + 4
         elif shared:
             top = say(context, 0, top, width) + 2
@@ -153,13 +173,13 @@ def _beside(
     for i, label in enumerate(labels):
         y = max(y, sheet.paragraph(left + i * (each + GAP), top, wrap([(label, "bold")], each, 3, size), size))
     if left:
-        bottom = _row(sheet, [input_cell(runs[0])], 0, 0, y + 1, each, letters=False)
+        bottom = _row(sheet, [input_cell(runs[0], originals)], 0, 0, y + 1, each, letters=False)
         ends.append(say(context, 0, bottom + 3, each))
     y += 1
     own = [name for name in panels if name != "answers" and not (lead and name == "input")]
     scales: list[str] = []
     for name in own:
-        for row in rows_of(name, runs, strict):
+        for row in rows_of(name, runs, strict, originals):
             y = _row(sheet, row, 0, left, y, each, letters=False, lack=f"no {name}") + 3
         if name in ("score", "scores"):
             scales.append(scale_in_words([scores_of(run)[: 1 if name == "score" else None] for run in runs]))
@@ -325,14 +345,16 @@ def legend(sheet: Sheet, runs: Sequence[Run], x: float, y: float, width: float) 
     return y + SMALL * LINE + 2
 
 
-def rows_of(name: str, runs: Sequence[Run], strict: bool) -> list[list[Cell | None]]:
+def rows_of(
+    name: str, runs: Sequence[Run], strict: bool, originals: Sequence[Image.Image] = ()
+) -> list[list[Cell | None]]:
     """What a panel's name stands for: rows of cells, one cell a run, None where a run has no such thing.
 
     Raises ValueError for a name that nothing has, and, where `strict`, for a panel that no run can fill.
     """
     rows: list[list[Cell | None]]
     if name == "input":
-        rows = [[input_cell(run) for run in runs]]
+        rows = [[input_cell(run, originals) for run in runs]]
     elif name in ("score", "scores"):
         found = [scores_of(run)[: 1 if name == "score" else None] for run in runs]
         rows = _score_rows(runs, found)

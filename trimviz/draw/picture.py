@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from trimviz.draw.colour import GONE, KEPT, SCORE, mix, paint
 from trimviz.draw.raster import EMPTY, hatched, spread, states, veil
@@ -13,6 +14,8 @@ from trimviz.types import Panel, Stage
 
 WHITE = np.array([255, 255, 255])
 INK = np.array([64, 64, 64])  # of hatches
+LONGEST = 1024  # pixels of an original that shows its margin, long side
+HALF = 0.5  # pixels of the original: less than that is no margin
 
 
 def photo(panel: Panel, cell: int) -> np.ndarray:
@@ -96,3 +99,36 @@ def _crossed(pixels: np.ndarray, panel: Panel, cell: int) -> np.ndarray:
     """Padding cells hatched the other way."""
     empty = ~panel.content & (panel.token >= 0)
     return np.where(_stripes(empty, cell, falling=True)[..., None], INK, pixels).astype(np.uint8)
+
+
+def pairs(panels: Sequence[Panel], originals: Sequence[Image.Image]) -> list[tuple[Panel, Image.Image | None]]:
+    """Panels with their originals: one each, or one for all; None where that is not known."""
+    if len(originals) == len(panels):
+        return list(zip(panels, originals, strict=True))
+    return [(panel, originals[0] if len(originals) == 1 else None) for panel in panels]
+
+
+def lost(panel: Panel, original: Image.Image) -> float:
+    """Share of the original's area that is outside the panel; 0 for less than half a pixel on every side."""
+    left, top, right, bottom = panel.box
+    width, height = original.size
+    if left <= HALF and top <= HALF and right >= width - HALF and bottom >= height - HALF:
+        return 0.0
+    seen = max(0.0, min(width, right) - max(0.0, left)) * max(0.0, min(height, bottom) - max(0.0, top))
+    return 1 - seen / (width * height)
+
+
+def with_margin(panel: Panel, original: Image.Image | None) -> Panel:
+    """The panel as it is, or where something was cropped away the whole original, what the model never saw veiled."""
+    if original is None or not lost(panel, original):
+        return panel
+    whole = original.convert("RGB")
+    scale = min(1.0, LONGEST / max(whole.size))
+    whole = whole.resize((round(whole.width * scale), round(whole.height * scale)), Image.Resampling.LANCZOS)
+    left, top, right, bottom = (round(edge * scale) for edge in panel.box)
+    box = (max(0, left), max(0, top), min(whole.width, right), min(whole.height, bottom))
+    veiled = Image.blend(whole.convert("L").convert("RGB"), Image.new("RGB", whole.size, "white"), 0.7)
+    veiled.paste(whole.crop(box), box)
+    ImageDraw.Draw(veiled).rectangle((box[0], box[1], box[2] - 1, box[3] - 1), outline="#333333", width=2)
+    token, content = np.full((1, 1), -1), np.ones((1, 1), bool)
+    return replace(panel, picture=veiled, token=token, content=content, box=(0.0, 0.0, *map(float, original.size)))

@@ -10,9 +10,12 @@ import numpy as np
 
 from trimviz.draw import raster
 from trimviz.draw.page import Piece
+from trimviz.draw.picture import lost, pairs
 from trimviz.types import Run, Stage
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from trimviz.compare import Comparison
 
 
@@ -82,6 +85,13 @@ def padding_in_words(run: Run) -> str:
         return ""
     kept = run.stages[-1].kept
     return f"{int((kept & empty).sum())} of {int(kept.sum())} kept tokens are padding"
+
+
+def margin_in_words(run: Run, originals: Sequence[Image.Image]) -> str:
+    """ "40.0 % of the picture was cropped away", or "" where the model saw all of it or that is not known."""
+    shares = [lost(panel, original) for panel, original in pairs(run.panels, originals) if original is not None]
+    share = min(shares, default=0.0)  # of several views of one picture, the fullest
+    return f"{share:.1%} of the picture was cropped away".replace("%", "\N{NO-BREAK SPACE}%") if share else ""
 
 
 def scale_in_words(found: Sequence[Sequence[tuple[Stage, str]]]) -> str:
