@@ -42,7 +42,7 @@ export function buildSheets(holder, scene, id) {
     const box = document.createElement("div");
     box.className = "sheet";
     const strip = scene.data.panels.length > FEW ? " strip" : "";
-    box.innerHTML = "<h4>" + titleOf(view, scene) + '</h4><div class="panels' + strip + '"></div>';
+    box.innerHTML = "<h3>" + titleOf(view, scene) + '</h3><div class="panels' + strip + '"></div>';
     holder.append(box);
     const panels = find(box, ".panels");
     return scene.data.panels.map((panel, index) => {
