@@ -128,6 +128,10 @@ def test_front_matter_is_what_spaces_takes() -> None:
     assert (ROOT / card["app_file"]).is_file()
     assert card["license"] == "apache-2.0"
     assert card["models"] == [c for m in MODELS.values() for c in m.checkpoints]
+    for line in card["preload_from_hub"]:
+        repo, files, commit = line.split()
+        assert repo in card["models"] and "config.json" in files.split(",")
+        assert re.fullmatch(r"[0-9a-f]{40}", commit), "a branch moves"
     assert card.get("thumbnail", "https://").startswith("https://")  # Spaces takes an address, not a path
 
 
