@@ -14,6 +14,7 @@ from trimviz.types import Cut
 
 COUNT = ("input", "output", "final")
 COUNT_HELP = "What the budget counts: the mean of tokens that enter a layer, that leave it, or those left at the end"
+BLOCK = 512  # rows and columns that are copied at a time
 EXACT = "donot_use_mm_for_euclid_dist"  # through products, the distances of near neighbours drown in float32
 
 
@@ -36,7 +37,14 @@ def cosine(x: Tensor) -> Tensor:
     """(N, N) float32 cosine similarity of the rows of x (N, d), exactly symmetric."""
     u = unit(x)
     s = u @ u.T
-    return torch.triu(s) + torch.triu(s, 1).T
+    for i in range(0, len(s), BLOCK):  # the upper half onto the lower one, by blocks that fit into a cache
+        for j in range(i, len(s), BLOCK):
+            upper = s[i : i + BLOCK, j : j + BLOCK]
+            if i == j:
+                upper.copy_(torch.triu(upper) + torch.triu(upper, 1).T)
+            else:
+                s[j : j + BLOCK, i : i + BLOCK] = upper.T
+    return s
 
 
 def alignment(visual: Tensor, text: Tensor) -> Tensor:
@@ -46,7 +54,7 @@ def alignment(visual: Tensor, text: Tensor) -> Tensor:
     """
     place = "cpu" if visual.device.type == "mps" else visual.device  # MPS has no float64
     v, w = visual.to(place, torch.float64), text.to(place, torch.float64)
-    squares = (v * v).sum(dim=1)[:, None] + (w * w).sum(dim=1) - 2 * v @ w.T  # products are exact enough in float64
+    squares = (v * v).sum(dim=1)[:, None] + (w * w).sum(dim=1) - 2 * (v @ w.T)  # products will do in float64
     return -squares.clamp_min(0).sqrt().mean(dim=1).to(visual.device, torch.float32)
 
 

@@ -163,6 +163,22 @@ def cost(
     _show(bench_cost(loaded, top, rounds), where, as_json)
 
 
+@app.command(name="app")
+def app_command(
+    model: Annotated[str, typer.Option("--model", help="tiny, a Hub name or a folder.")] = "tiny",
+    users: Annotated[int, typer.Option(min=1, help="Users at once.")] = 8,
+    rounds: Annotated[int, typer.Option(min=1, max=6, help="Repeats that count.")] = 5,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Slider to repaint, click to the first word, and several users at once, on a server of its own."""
+    from trimviz.bench.app import bench_app
+
+    where = _machine(device)
+    _show(bench_app(model, device, dtype, users, rounds), where, as_json)
+
+
 @app.command()
 def report(
     results: Annotated[list[Path], typer.Argument(metavar="JSON...", help="What the benches printed with --json.")],

@@ -7,6 +7,7 @@ the number of layers, is the dense prefill that selections are a share of.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -126,13 +127,12 @@ def _selections(
 
 def _prefill(config: Any, tokens: int, device: torch.device, kind: torch.dtype, rounds: int) -> Timing:
     """A dense prefill of so many tokens: one decoder layer is timed."""
-    layers = config.num_hidden_layers
-    config.num_hidden_layers, config.vocab_size = 1, 8
-    config.pad_token_id = config.bos_token_id = config.eos_token_id = None
+    layers, single = config.num_hidden_layers, deepcopy(config)
+    single.num_hidden_layers, single.vocab_size = 1, 1  # no word is looked up
+    single.pad_token_id = single.bos_token_id = single.eos_token_id = None
     torch.manual_seed(0)
     with torch.device(device):
-        core = AutoModel.from_config(config, attn_implementation="sdpa", dtype=kind).eval()
-    config.num_hidden_layers = layers
+        core = AutoModel.from_config(single, attn_implementation="sdpa", dtype=kind).eval()
     embeds = torch.randn(1, tokens, config.hidden_size, device=device, dtype=kind)
     with torch.inference_mode():
         times = race({"layer": lambda: core(inputs_embeds=embeds, use_cache=False)}, rounds, lambda: clock(device))

@@ -93,8 +93,14 @@ class Model(ABC):
 
     @property
     def device(self) -> torch.device:
-        hook = getattr(self.embed, "_hf_hook", None)  # accelerate's, where weights wait elsewhere
-        return torch.device(hook.execution_device) if hook is not None else self.embed.weight.device
+        return works_on(self.embed)
+
+    def free(self) -> None:
+        """Hand memory that nothing uses any more back to the device."""
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        elif self.device.type == "mps":
+            torch.mps.empty_cache()
 
     @property
     def dtype(self) -> torch.dtype:
@@ -238,8 +244,8 @@ class Model(ABC):
         return text, (start, start + len(question))
 
     def _clean(self, words: str, placeholder: str) -> str:
-        """What a person wrote on one line; ValueError for nothing, and for marks of the prompt."""
-        words = " ".join(words.split())
+        """What a person wrote, its line breaks with it; ValueError for nothing, and for marks of the prompt."""
+        words = words.strip()
         if not words:
             raise ValueError("The question is empty; ask something about the picture.")
         marks = (placeholder, self.standing(placeholder), *self.tokenizer.all_special_tokens)
@@ -280,6 +286,13 @@ class Model(ABC):
         config = self.text_config
         width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         return config.num_attention_heads, config.num_key_value_heads, width
+
+
+def works_on(module: nn.Module) -> torch.device:
+    """Where a module with a weight runs."""
+    hook = getattr(module, "_hf_hook", None)  # accelerate's, where weights wait elsewhere
+    waiting = getattr(hook, "execution_device", None)
+    return module.weight.device if waiting is None else torch.device(waiting)
 
 
 def clock(device: torch.device) -> float:
