@@ -1,7 +1,7 @@
-"""The app in a process of its own for tests: `python tests/serve.py MODEL DELAY`, MODEL being random or tiny.
+"""The app in a process of its own for tests: `python tests/serve.py MODEL DELAY PORT CACHE`, MODEL: random or tiny.
 
 Prints the address once it answers. Out of the tests' process, since a server leaves sockets to the garbage collector.
-DELAY is a pause in seconds after each answer token.
+DELAY is a pause in seconds after each answer token; PORT 0 is any free one; CACHE is what is kept of results, in MiB.
 """
 
 from __future__ import annotations
@@ -21,15 +21,23 @@ READY = "ready at "
 @contextmanager
 def served(model: str, delay: float = 0.0) -> Iterator[str]:
     """The address of a server that runs as long as the block."""
+    with started(model, delay) as (url, _):
+        yield url
+
+
+@contextmanager
+def started(
+    model: str, delay: float = 0.0, port: int = 0, cache: int = 3072
+) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """Address and process of a server that is ended with the block, where it still runs."""
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
-    process = subprocess.Popen(
-        [sys.executable, __file__, model, str(delay)], stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT
-    )
+    command = [sys.executable, __file__, model, str(delay), str(port), str(cache)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT)
     assert process.stdout is not None
     try:
         for line in process.stdout:
             if line.startswith(READY):
-                yield line.removeprefix(READY).strip()
+                yield line.removeprefix(READY).strip(), process
                 break
         else:
             raise RuntimeError("The server did not start.")
@@ -52,7 +60,7 @@ def main() -> None:
     from trimviz.ui.start import prepare
 
     model = trimviz.load("tiny", device="cpu") if sys.argv[1] == "tiny" else llava()
-    service = Service(model)
+    service = Service(model, cache_bytes=int(sys.argv[4]) * 2**20)
     prepare(service, examples(drawn_first=service.bundled)[:1])
     pause, decode = float(sys.argv[2]), model.decode
 
@@ -61,9 +69,11 @@ def main() -> None:
         return decode(ids)
 
     model.decode = slowly
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = int(sys.argv[3])
+    if port == 0:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
     print(READY + show(build(service), "127.0.0.1", port, block=False), flush=True)
     while True:
         time.sleep(3600)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from tiny_models import QUESTION, llava, picture
 
@@ -17,6 +18,7 @@ from trimviz import engine
 from trimviz.compare import compare
 from trimviz.pruners import PRUNERS
 from trimviz.ui.service import Ask, Service, Store, size_of
+from trimviz.ui.spaces import meaning
 
 LIMIT = 12
 
@@ -122,6 +124,48 @@ def test_every_method_that_fits_runs(service: Service, ask: Ask, method: str) ->
         return
     run = service.finish(replace(ask, method=method, keep="50%")).comparison.pruned
     assert run.method == method and len(run.kept) <= 36 and run.visual_alive.mean() <= 19
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried"),
+        MemoryError(),
+    ],
+)
+@pytest.mark.parametrize("where", ["prefill", "score"])
+def test_too_little_memory_frees_what_was_kept_and_the_next_request_is_right(
+    service: Service, ask: Ask, monkeypatch: pytest.MonkeyPatch, error: Exception, where: str
+) -> None:
+    expected = service.finish(replace(ask, keep=10)).comparison.pruned
+    assert len(service.store) > 0
+    freed: list[bool] = []
+
+    def fail(*_: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, where, fail)
+        patch.setattr(service.model, "free", lambda: freed.append(True))
+        with pytest.raises(type(error)):
+            service.finish(replace(ask, keep=11))
+    assert freed and len(service.store) == 0 and not service.model.lock.locked()
+    assert meaning(error) and meaning(error).endswith(".")
+    assert service.finish(replace(ask, keep=10)).comparison.pruned.answer.ids == expected.answer.ids
+
+
+def test_another_error_keeps_what_was_kept(service: Service, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    service.finish(ask)
+    kept = len(service.store)
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("a real bug")
+
+    monkeypatch.setattr(engine, "prefill", fail)
+    with pytest.raises(RuntimeError, match="a real bug"):
+        service.finish(replace(ask, keep=11))
+    assert len(service.store) >= kept and meaning(RuntimeError("a real bug")) is None
 
 
 # --- bad input ----------------------------------------------------------------------------------------------------

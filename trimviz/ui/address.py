@@ -37,7 +37,7 @@ def read(query: Mapping[str, str], offered: Sequence[Example]) -> Ask:
     return replace(ask, n1=number(query["n1"], "n1")) if "n1" in query else ask
 
 
-def write(ask: Ask, k: int | float, n1: int | None, offered: Sequence[Example]) -> str:
+def write(ask: Ask, k: int | float, n1: float | int | None, offered: Sequence[Example]) -> str:
     """The query of an address that brings this view back; an uploaded picture stays out of it."""
     shown = fingerprint(ask.picture)
     example = next((example for example in offered if fingerprint(str(example.path)) == shown), None)

@@ -11,9 +11,10 @@ from trimviz import record
 from trimviz.compare import overlap, pick
 from trimviz.draw.figure import FORMATS, WIDTHS
 from trimviz.pruners import PRUNERS
-from trimviz.ui.events import Runner, contested, gather, paper_figure, told
+from trimviz.ui.events import Runner, contested, gather, told
 from trimviz.ui.parts import picture
 from trimviz.ui.service import KEEP, Ask, Result, Service
+from trimviz.ui.take import paper_figure
 
 
 def widths() -> list[str]:
@@ -128,7 +129,7 @@ def expose(service: Service) -> None:
             The drawing, as a file.
         """
         result = result_of(asked(image, question, method, keep, n1, knobs))
-        return paper_figure([result.comparison], format, width)[0]
+        return paper_figure([result.comparison], format, width, originals=result.view.originals)[0]
 
     with gr.Row(visible=False):
         image = picture(label="image")

@@ -7,11 +7,13 @@ from typing import Any
 
 import gradio as gr
 
+from trimviz.draw.layout import PANELS
 from trimviz.pruners import PRUNERS
-from trimviz.ui import api, events, parts, text
+from trimviz.ui import api, dataset, events, parts, sweep, text
 from trimviz.ui.examples import Example, examples
 from trimviz.ui.lens import controls, lens
 from trimviz.ui.service import Ask, Service
+from trimviz.ui.take import KINDS
 from trimviz.ui.theme import css, theme
 
 TITLE = "TrimViz"
@@ -29,8 +31,8 @@ def build(service: Service) -> gr.Blocks:
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(1800, 86400)) as page:
         epoch = gr.State(events.UNTOUCHED)
         gr.HTML(header(service), elem_id="head", apply_default_css=False)
-        with gr.Tabs():
-            with gr.Tab("Explore"):
+        with gr.Tabs() as tabs:
+            with gr.Tab("Explore", id="explore"):
                 with gr.Row(elem_id="stage"):
                     with gr.Column(elem_id="ask"):
                         picture = parts.picture(
@@ -78,12 +80,25 @@ def build(service: Service) -> gr.Blocks:
                         pruned = gr.HTML(shown[2], elem_id="pruned", apply_default_css=False)
                         dense = gr.HTML(shown[3], elem_id="dense", apply_default_css=False)
                         detail = parts.detail(shown[4])
-                        with gr.Accordion("Figure for a paper", open=False, elem_id="figure"):
-                            kind = gr.Radio(["pdf", "svg", "png"], value="pdf", label="Format", elem_id="figure-kind")
+                        with gr.Accordion("Export: figure, animation, page", open=False, elem_id="figure"):
+                            kind = gr.Radio(
+                                [(name, kind) for kind, name in KINDS.items()],
+                                value="pdf",
+                                label="Format",
+                                elem_id="figure-kind",
+                            )
                             width = gr.Dropdown(
                                 api.widths(), value=api.widths()[0], label="Width", elem_id="figure-width"
                             )
-                            export = gr.Button("Make the figure", elem_id="export", size="sm")
+                            panels = gr.Dropdown(
+                                list(PANELS),
+                                value=[],
+                                multiselect=True,
+                                label="Panels, in this order",
+                                info="Without any, all that there are.",
+                                elem_id="figure-panels",
+                            )
+                            export = gr.Button("Make it", elem_id="export", size="sm")
                             files = gr.Files(
                                 label="Figure, LaTeX snippet, settings", elem_id="figure-files", visible=False
                             )
@@ -98,6 +113,10 @@ def build(service: Service) -> gr.Blocks:
                 methods = gr.CheckboxGroup(fits, value=[key for _, key in fits[:6]], label="Methods", elem_id="methods")
                 contest = gr.Button("Compare", variant="primary", elem_id="contest", scale=0, min_width=160)
                 table = gr.HTML("", elem_id="table", apply_default_css=False)
+            with gr.Tab("Sweep", elem_id="sweep-tab"):
+                sizes = sweep.build()
+            with gr.Tab("Dataset", elem_id="dataset-tab"):
+                many = dataset.build(service)
         parts_of_page = events.Parts(
             epoch,
             picture,
@@ -116,13 +135,16 @@ def build(service: Service) -> gr.Blocks:
             detail,
             kind,
             width,
+            panels,
             export,
             files,
             methods,
             contest,
             table,
         )
-        events.wire(page, parts_of_page, service, offered, done is not None)
+        rerun = events.wire(page, parts_of_page, service, offered, done is not None)
+        sweep.wire(sizes, service, [picture, clip, question, settings, sliders], sliders, tabs, rerun)
+        dataset.wire(many, service)
         api.expose(service)
     return page
 

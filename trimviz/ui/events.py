@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import tempfile
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import wraps
@@ -13,19 +13,20 @@ from typing import Any
 
 import gradio as gr
 
-from trimviz.compare import Comparison, pick
-from trimviz.draw.figure import FORMATS, figure
+from trimviz.compare import pick
 from trimviz.pruners import PRUNERS
 from trimviz.ui import address, text
 from trimviz.ui.examples import Example
 from trimviz.ui.lens import payload
 from trimviz.ui.service import FIRST, KEEP, MOST_FRAMES, Ask, Result, Service, Sight, Step, key_of
 from trimviz.ui.spaces import gpu, meaning
+from trimviz.ui.take import files_of
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 UNTOUCHED = 0  # the epoch of a page on which nothing was asked yet
 SECONDS_A_TOKEN = 0.2  # of lent GPU time, generously
-SECONDS = 20  # for the picture, both prefills and the order table
+SECONDS_A_PICTURE = 8  # for the vision tower and the order table
+SECONDS_A_PREFILL = 6
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Parts:
     detail: gr.HTML
     kind: gr.Radio
     width: gr.Dropdown
+    panels: gr.Dropdown
     export: gr.Button
     files: gr.Files
     methods: gr.CheckboxGroup
@@ -73,7 +75,7 @@ def told(handler: Callable[..., Any]) -> Callable[..., Any]:
         def stream(*args: Any, **kwargs: Any) -> Iterator[Any]:
             try:
                 yield from handler(*args, **kwargs)
-            except (ValueError, RuntimeError, gr.Error) as error:
+            except (ValueError, RuntimeError, MemoryError, gr.Error) as error:
                 raise sentence(error) from None
 
         return stream
@@ -82,7 +84,7 @@ def told(handler: Callable[..., Any]) -> Callable[..., Any]:
     def once(*args: Any, **kwargs: Any) -> Any:
         try:
             return handler(*args, **kwargs)
-        except (ValueError, RuntimeError, gr.Error) as error:
+        except (ValueError, RuntimeError, MemoryError, gr.Error) as error:
             raise sentence(error) from None
 
     return once
@@ -133,7 +135,7 @@ class Runner:
             yield from service.run(ask, lambda: not service.wanted(session, epoch))
 
         def seconds(ask: Ask, session: str, epoch: int) -> int:
-            return int(SECONDS + 2 * ask.limit * SECONDS_A_TOKEN)
+            return gpu_seconds(ask, service.has_dense(ask))
 
         self.work = gpu(seconds)(work)
 
@@ -147,6 +149,12 @@ class Runner:
             yield step
 
 
+def gpu_seconds(ask: Ask, has_dense: bool) -> int:
+    """Seconds of a lent GPU that a run may need at most: a picture, and one or two answers up to their limit."""
+    answers = 1 if has_dense else 2
+    return math.ceil(SECONDS_A_PICTURE + answers * (SECONDS_A_PREFILL + ask.limit * SECONDS_A_TOKEN))
+
+
 def picture_of(sight: Sight, result: Result | None, question: str, afresh: bool = False) -> dict[str, Any]:
     """The value of the lens; `afresh` makes it forget patches that were toggled by hand."""
     told, explanation = (sight.run, None) if result is None else (result.comparison, result.explanation)
@@ -158,8 +166,13 @@ def picture_of(sight: Sight, result: Result | None, question: str, afresh: bool 
     return value
 
 
-def wire(page: gr.Blocks, on: Parts, service: Service, offered: Sequence[Example], ready: bool) -> None:
-    """Connect the components of a page with a service; `ready` where the page opens on an answered example."""
+def wire(
+    page: gr.Blocks, on: Parts, service: Service, offered: Sequence[Example], ready: bool
+) -> Callable[[Any], None]:
+    """Connect the components of a page with a service; `ready` where the page opens on an answered example.
+
+    Returns what lets a run follow an event that moved the sliders.
+    """
     runner = Runner(service)
     shown = [on.state, on.view, on.pruned, on.dense, on.detail]
     skip = gr.skip()
@@ -238,6 +251,7 @@ def wire(page: gr.Blocks, on: Parts, service: Service, offered: Sequence[Example
 
     inputs = [on.epoch, on.picture, on.clip, on.question, on.settings, on.sliders]
     busy: dict[str, Any] = {"concurrency_id": "gpu", "concurrency_limit": 1, "trigger_mode": "multiple", **PRIVATE}
+    busy |= {"show_progress": "minimal", "show_progress_on": [on.state]}  # the place in the queue
     quick: dict[str, Any] = {"queue": False, "trigger_mode": "multiple", **PRIVATE}
 
     opened = page.load(
@@ -259,15 +273,24 @@ def wire(page: gr.Blocks, on: Parts, service: Service, offered: Sequence[Example
     on.stop.click(begin, None, on.epoch, **quick).success(lambda: "stopped", None, on.state, **quick)
 
     @told
-    def draw(picture: str, clip: str | None, question: str, settings: Any, sliders: Any, kind: str, width: str) -> Any:
-        """A figure with its snippet and its settings, as files."""
+    def draw(
+        picture: str,
+        clip: str | None,
+        question: str,
+        settings: Any,
+        sliders: Any,
+        kind: str,
+        width: str,
+        panels: list[str],
+    ) -> Any:
+        """A figure with its snippet and its settings, an animation or a page, as files."""
         result = service.finish(gather(clip or picture, question, settings, sliders, by_hand=True))
         command = text.as_command(result, service.name, _where(result.ask, offered))
-        return gr.Files(value=paper_figure([result.comparison], kind, width, command), visible=True)
+        return gr.Files(value=files_of(result, kind, width, panels, command), visible=True)
 
     on.export.click(
         draw,
-        [*inputs[1:], on.kind, on.width],
+        [*inputs[1:], on.kind, on.width, on.panels],
         on.files,
         concurrency_id="draw",
         concurrency_limit=2,
@@ -296,7 +319,14 @@ def wire(page: gr.Blocks, on: Parts, service: Service, offered: Sequence[Example
             rows[done] = (method, PRUNERS[method].name, result)
             yield text.contest(rows)
 
-    on.contest.click(begin, None, on.epoch, **quick).success(contest, [*inputs, on.methods], on.table, **busy)
+    on.contest.click(begin, None, on.epoch, **quick).success(
+        contest, [*inputs, on.methods], on.table, **{**busy, "show_progress_on": [on.table]}
+    )
+
+    def rerun(event: Any) -> None:
+        event.success(begin, None, on.epoch, **quick).success(moved, inputs, shown, **busy)
+
+    return rerun
 
 
 def contested(
@@ -318,24 +348,21 @@ def contested(
         yield method, result
 
 
-def paper_figure(comparisons: Sequence[Comparison], kind: str, width: str, command: str = "") -> list[str]:
-    """Files of a figure, the drawing first."""
-    folder = Path(tempfile.mkdtemp(prefix="figure-"))
-    if kind not in FORMATS:
-        raise ValueError(f"Expected a format of {', '.join(FORMATS)}; got {kind!r}.")
-    return [str(path) for path in figure(comparisons, folder / f"figure.{kind}", width=width, command=command)]
-
-
 def whole(result: Result, service: Service, offered: Sequence[Example], afresh: bool = False) -> tuple[Any, ...]:
     """A finished run on the page: state, lens, both answers, detail."""
     comparison = result.comparison
     ask, run = result.ask, comparison.pruned
     where = _where(ask, offered)
-    state = address.write(ask, text.keep(result), run.n1, offered)
-    detail = (
-        f'<div data-address="{text.escape(state)}">{text.divergence(comparison.divergence)}{text.cost(comparison)}'
-        f"{text.takeaway(result, service.name, where)}</div>"
+    if ask.chosen is None:
+        state = address.write(ask, text.keep(result), run.n1, offered)
+    else:  # the sliders stand where the method had left them; what was toggled is in the address already
+        state = address.write(ask, round(replace(ask, chosen=None).budget(comparison.n)), ask.n1, offered)
+    parts = (
+        text.divergence(comparison.divergence),
+        text.cost(comparison, result.day),
+        text.takeaway(result, service.name, where),
     )
+    detail = f'<div data-address="{text.escape(state)}">{"".join(parts)}</div>'
     return (
         _state("", service, ask.question),
         # What was chosen by hand was chosen in the lens, which goes on showing the method beneath it.

@@ -6,11 +6,13 @@ A person's session holds no tensors: everything is found again by the picture's 
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import hashlib
 import json
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import RLock
@@ -20,13 +22,26 @@ from PIL import Image
 
 from trimviz import engine
 from trimviz.chosen import Chosen
-from trimviz.compare import LIMIT, Comparison, Trace, answer, budget_of, check, judge, misfit, order_table, pick
+from trimviz.compare import (
+    LIMIT,
+    Comparison,
+    Trace,
+    answer,
+    budget_of,
+    check,
+    judge,
+    misfit,
+    order_table,
+    pick,
+    with_size,
+)
 from trimviz.explain import Explanation, explain
 from trimviz.models.base import Model
 from trimviz.pruners import PRUNERS, OrderTable, Pruner
 from trimviz.select import share
 from trimviz.tiny.questions import unknown_words
 from trimviz.types import Encoded, Look, Run, Video
+from trimviz.ui.spaces import short_of_memory
 from trimviz.video import FRAMES, is_video, open_source
 
 BUNDLED = "tiny"
@@ -110,6 +125,7 @@ class Result:
     comparison: Comparison
     view: Sight
     explanation: Explanation | None
+    day: str = field(default_factory=lambda: datetime.date.today().isoformat())  # on which it was run
 
 
 class Store:
@@ -134,6 +150,11 @@ class Store:
             self._things.move_to_end(key)
             while len(self._things) > 1 and size_of(list(self._things.values())) > self.limit:
                 self._things.popitem(last=False)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._things.clear()
 
     def __len__(self) -> int:
         return len(self._things)
@@ -196,8 +217,8 @@ class Service:
             self.store.put(key, look)
         return look
 
-    def table(self, ask: Ask, prompt: Encoded) -> OrderTable | None:
-        """All orders of the method; None where it has none or the tokens were chosen by hand."""
+    def table(self, ask: Ask, prompt: Encoded, n1: int | None) -> OrderTable | None:
+        """Orders of the method, that of first-stage size n1 among them; None without any or for tokens set by hand."""
         if ask.chosen is not None:
             return None
         key = ("table", ask.seen, ask.question, ask.method, _plain(ask.knobs))
@@ -205,7 +226,21 @@ class Service:
         if found is None:
             found = (order_table(self.asked_of(ask), prompt, replace(ask, n1=None).pruner()),)
             self.store.put(key, found)
-        return found[0]
+        table = found[0]
+        if table is None or n1 is None:
+            return table
+        return with_size(self.asked_of(ask), prompt, ask.pruner(), table, n1)
+
+    @contextmanager
+    def sparing(self) -> Iterator[None]:
+        """Where memory runs out inside, everything kept is forgotten, so that the next request finds room."""
+        try:
+            yield
+        except (RuntimeError, MemoryError) as error:
+            if short_of_memory(error):
+                self.store.clear()
+                self.model.free()
+            raise
 
     # --- runs -----------------------------------------------------------------------------------------------------
 
@@ -214,6 +249,10 @@ class Service:
 
         Ends early, without a result, once `stop()` is true. Raises ValueError, in one sentence, for bad input.
         """
+        with self.sparing():
+            yield from self._run(ask, stop)
+
+    def _run(self, ask: Ask, stop: engine.Stop) -> Iterator[Step]:
         if not ask.picture:
             raise ValueError("There is no picture; choose an example or upload one.")
         done = self.recall(ask)
@@ -230,7 +269,9 @@ class Service:
         try:
             pruned = yield from self._answer(model, prompt, pruner, budget, ask.limit, stop)
             look = self._look(ask)
-            view = Sight(pruned.run, self.table(ask, prompt), originals_of(look), self._default(ask, prompt.n))
+            view = Sight(
+                pruned.run, self.table(ask, prompt, pruned.run.n1), originals_of(look), self._default(ask, prompt.n)
+            )
             dense = yield from self._dense(ask, prompt, stop, pruned.run.answer.text, view)
         except engine.Cancelled:
             return
@@ -258,9 +299,9 @@ class Service:
         raise engine.Cancelled
 
     def _dense(
-        self, ask: Ask, prompt: Encoded, stop: engine.Stop, said: str, view: Sight
+        self, ask: Ask, prompt: Encoded, stop: engine.Stop, said: str, view: Sight | None
     ) -> Generator[Step, None, Trace]:
-        key = ("dense", ask.seen, ask.question, ask.limit)
+        key = _dense_key(ask)
         trace: Trace | None = self.store.get(key)
         if trace is not None:
             return trace
@@ -272,6 +313,21 @@ class Service:
             raise engine.Cancelled
         self.store.put(key, trace)
         return trace
+
+    def dense(self, ask: Ask, prompt: Encoded, stop: engine.Stop = lambda: False) -> Trace | None:
+        """The answer from all patches, given once a picture and question; None where it was stopped."""
+        steps = self._dense(ask, prompt, stop, "", None)
+        try:
+            while True:
+                next(steps)
+        except StopIteration as end:
+            return end.value
+        except engine.Cancelled:
+            return None
+
+    def has_dense(self, ask: Ask) -> bool:
+        """Whether the dense answer of a request is at hand."""
+        return self.store.get(_dense_key(ask)) is not None
 
     def recall(self, ask: Ask) -> Result | None:
         """The result of an earlier run that asked for the same, None where there is none."""
@@ -322,6 +378,10 @@ class Service:
 def _last(result: Result) -> Step:
     comparison = result.comparison
     return Step("", comparison.n, comparison.pruned.answer.text, comparison.dense.answer.text, result.view, result)
+
+
+def _dense_key(ask: Ask) -> Hashable:
+    return ("dense", ask.seen, ask.question, ask.limit)
 
 
 def key_of(ask: Ask) -> Hashable:

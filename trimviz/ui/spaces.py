@@ -23,11 +23,10 @@ MEANINGS = (
     ("timeout", "The run took longer than the GPU was lent for; ask for a shorter answer or try again."),
     ("gpu task aborted", "The run took longer than the GPU was lent for; ask for a shorter answer or try again."),
     ("worker", "The GPU worker stopped in the middle of the run; try again."),
-    (
-        "out of memory",
-        "The GPU has too little memory for this picture and model; choose a smaller picture, fewer tokens or "
-        "a smaller model.",
-    ),
+)
+SHORT = ("out of memory", "can't allocate memory")  # as CUDA and MPS, and as torch's allocator on the CPU, put it
+NO_ROOM = (
+    "There is too little memory for this picture and model; choose a smaller picture, fewer tokens or a smaller model."
 )
 
 
@@ -38,7 +37,14 @@ def gpu(duration: Callable[..., int]) -> Callable[[Callable[..., Any]], Callable
     return importlib.import_module("spaces").GPU(duration=duration)
 
 
+def short_of_memory(error: Exception) -> bool:
+    """Whether a device or the machine had too little memory."""
+    return isinstance(error, MemoryError) or any(words in str(error).lower() for words in SHORT)
+
+
 def meaning(error: Exception) -> str | None:
     """The sentence for an error of ZeroGPU or of a GPU's memory, None for any other error."""
+    if short_of_memory(error):
+        return NO_ROOM
     said = f"{type(error).__name__} {getattr(error, 'title', '')} {error}".lower()
     return next((sentence for words, sentence in MEANINGS if words in said), None)

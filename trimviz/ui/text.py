@@ -112,7 +112,7 @@ def _odds(pairs: Sequence[tuple[str, float]]) -> str:
     )
 
 
-def cost(comparison: Comparison) -> str:
+def cost(comparison: Comparison, day: str = "") -> str:
     """Tokens entering each layer, what is computed from them, and the seconds that were measured."""
     dense, pruned = comparison.dense, comparison.pruned
     rows = [
@@ -141,7 +141,7 @@ def cost(comparison: Comparison) -> str:
         "<table><thead><tr><th></th><th>pruned</th><th>dense</th><th></th></tr></thead>"
         f'<tbody><tr class="group"><th colspan="4"><i>computed</i></th></tr>{computed}'
         f'<tr class="group"><th colspan="4"><i>measured on {escape(comparison.device)}, '
-        f"{escape(comparison.dtype)}</i></th></tr>"
+        f"{escape(comparison.dtype)}{escape(', ' + day if day else '')}: {escape(comparison.model)}</i></th></tr>"
         f"{measured}</tbody></table>"
         '<p class="quiet">Distance of the two models: '
         f"{'same words' if comparison.same else 'different words'}{kl}</p></details>"
@@ -317,7 +317,7 @@ def _cells(name: str, picture: str, run: Run, badge: str, kl: str) -> str:
         f"{run.counts['final']:.0f}",
         _short(run.flops),
         f"{1000 * (run.seconds['prefill'] + run.seconds['select']):.1f}",
-        f"{1000 * run.seconds['decode']:.1f}",
+        f"{1000 * run.seconds['decode']:.1f}" if run.seconds["decode"] else "–",
     )
     return f"<tr><th>{escape(name)}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
 
@@ -343,11 +343,12 @@ def jaccard(rows: Sequence[tuple[str, str, Result | str | None]]) -> str:
 
 def thumb(run: Run) -> str:
     """The panels of a run side by side as <img>, dropped cells veiled and merged ones half veiled."""
-    pictures = "".join(_veiled(panel, run.stages[-1] if run.stages else None) for panel in run.panels[:4])
+    pictures = "".join(veiled(panel, run.stages[-1] if run.stages else None) for panel in run.panels[:4])
     return f'<span class="thumbs">{pictures}</span>'
 
 
-def _veiled(panel: Panel, stage: Stage | None) -> str:
+def veiled(panel: Panel, stage: Stage | None) -> str:
+    """A panel as <img>: what a stage dropped dark, what it merged half dark; everything bright without a stage."""
     picture = panel.picture.convert("RGB")
     picture.thumbnail((THUMB, THUMB))
     shown = panel.token >= 0
