@@ -10,7 +10,7 @@ WEB := PATH="$(CURDIR)/$(BIN):$$PATH" .venv/web/node_modules/.bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PARTS := constraints.txt pyproject.toml
 
-.PHONY: app test results clean
+.PHONY: app bench test results clean
 .DELETE_ON_ERROR:
 
 app: .venv/app
@@ -55,8 +55,29 @@ results: .venv/test
 	@PATH="$(CURDIR)/$(BIN):$$PATH" npm install --prefix .venv/web --silent --no-audit --no-fund --no-package-lock
 	@touch .venv/web/done
 
+# Measures everything of docs/performance.md anew and writes it: some ten minutes on two CPU cores with nothing else to
+# do. On a GPU: make bench BENCH_MODEL=random:llava-next-7b BENCH_NAME=h100; results of several machines stand together.
+BENCH_MODEL ?= random:mid
+BENCH_NAME ?= cpu
+BENCH_TOP ?= 4608
+RESULTS := docs/results-bench
+BENCH = $(BIN)/python -m trimviz bench
+
+bench: .venv/test
+	@mkdir -p $(RESULTS)
+	$(BENCH) engine --model $(BENCH_MODEL) --tokens 16 --rounds 5 --json > $(RESULTS)/$(BENCH_NAME)-engine.json
+	$(BENCH) select --json > $(RESULTS)/$(BENCH_NAME)-select.json
+	$(BENCH) table --json > $(RESULTS)/$(BENCH_NAME)-table.json
+	$(BENCH) pair --model $(BENCH_MODEL) --json > $(RESULTS)/$(BENCH_NAME)-pair.json
+	$(BENCH) latency --model $(BENCH_MODEL) --json > $(RESULTS)/$(BENCH_NAME)-latency.json
+	$(BENCH) memory --model $(BENCH_MODEL) --json > $(RESULTS)/$(BENCH_NAME)-memory.json
+	$(BENCH) cost --model $(BENCH_MODEL) --top $(BENCH_TOP) --json > $(RESULTS)/$(BENCH_NAME)-cost.json
+	$(BENCH) app --json > $(RESULTS)/$(BENCH_NAME)-app.json
+	$(BENCH) report $(RESULTS)/*.json --out docs/performance.md
+
 .venv/test: $(PARTS) | .venv/torch
-	@$(PIP) --editable ".[app,dev,evaluate]"
+	@$(PIP) --editable ".[app,dev,evaluate,lmms]"
+	@$(PIP) --no-deps lmms-eval
 	@touch .venv/test .venv/app
 
 .venv/app: $(PARTS) | .venv/torch
