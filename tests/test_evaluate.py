@@ -29,7 +29,7 @@ from trimviz.evaluate.data import read, read_jsonl
 from trimviz.evaluate.evaluation import evaluate
 from trimviz.evaluate.metrics import METRICS, caption, choose
 from trimviz.evaluate.settings import settings
-from trimviz.evaluate.summary import Column, columns, difference, estimate, mean, summarize
+from trimviz.evaluate.summary import ALL, Column, columns, difference, estimate, mean, summarize
 from trimviz.tiny.evaluate import exam
 from trimviz.written import methods, written
 
@@ -298,8 +298,8 @@ def test_the_summary_holds_paired_differences():
     uniform = rows.loc["uniform@9", "b", "exact"]
     assert (uniform.value, uniform.vs_dense, uniform.vs_first, uniform.relative) == (1, 0.5, 0.5, 2)
     assert math.isnan(rows.loc["divprune@9", "b", "exact"].vs_first)  # it is the first
-    assert rows.loc["random@9", "all", "exact"].samples == 0
-    assert rows.loc["uniform@9", "all", "kl"].value == 0.25
+    assert rows.loc["random@9", ALL, "exact"].samples == 0
+    assert rows.loc["uniform@9", ALL, "kl"].value == 0.25
 
 
 # --- runs -----------------------------------------------------------------------------------------------------
@@ -367,7 +367,8 @@ def test_everything_is_written_once(tmp_path, monkeypatch):
     before = (out / "samples.jsonl").read_bytes()
     evaluate(model, data, chosen, out, limit=5, metrics=["anls"])  # another metric asks nothing again
     assert len(asked) == 4 and (out / "samples.jsonl").read_bytes() == before
-    assert "ANLS" in (out / "tables.md").read_text()
+    text = (out / "tables.md").read_text()
+    assert "ANLS" in text and "5 samples, of which 1 could not be asked. random llava, float32." in text
     for other, sentence in ((settings(["random"], ["9"]), "settings"), (chosen, "limit")):
         with pytest.raises(ValueError, match=f"another {sentence}; give another --out"):
             evaluate(model, data, other, out, limit=5 if other is not chosen else 6)
@@ -388,6 +389,8 @@ def test_a_torn_last_line_is_done_again(tmp_path):
     merged = store.merge(tmp_path, [("a", "0"), ("a", "1")])
     assert [r["id"] for r in merged] == ["0", "1"]
     assert [p.name for p in tmp_path.iterdir()] == ["samples.jsonl"]
+    with pytest.raises(ValueError, match="1 samples have no result"):
+        store.merge(tmp_path, [("a", "0"), ("a", "1"), ("a", "2")])
 
 
 def command(model: Path, data: Path, out: Path) -> list[str]:
@@ -494,6 +497,8 @@ def test_texts_cannot_break_out_of_the_report(tmp_path):
         (["--metric", "f1"], "yes or no"),
         (["--n1", "big"], "Expected --n1"),
         (["--keep", " , "], "give --method and --keep"),
+        (["--keep", "9,few"], "--keep to be numbers of visual tokens or shares such as 11.1%; got 'few'"),
+        (["--keep", "0%"], "got '0%'"),
         (["--setting", "tiling"], "--setting NAME=VALUE"),
     ],
 )

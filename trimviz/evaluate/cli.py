@@ -51,6 +51,8 @@ def evaluate(
     lacking = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if lacking:
         raise ValueError(f'An evaluation needs {", ".join(lacking)}; run pip install "trimviz[evaluate]".')
+    from accelerate import PartialState
+
     from trimviz.evaluate.data import read
     from trimviz.evaluate.evaluation import evaluate as run
     from trimviz.evaluate.settings import settings
@@ -64,7 +66,9 @@ def evaluate(
     options = dict(name.split("=", 1) for name in setting)
     loaded = load(model, _own(pick_device(device)), dtype, quantize, **options)
     command = shlex.join(["trimviz", *sys.argv[1:]])
-    if run(loaded, asked, chosen, out, metrics=metric, limit=limit, command=command) is not None:
+    summary = run(loaded, asked, chosen, out, metrics=metric, limit=limit, command=command)
+    PartialState().destroy_process_group()
+    if summary is not None:
         typer.echo((out / "tables.md").read_text(encoding="utf-8"))
         typer.echo(f"{out / 'report.html'} shows it all.")
 

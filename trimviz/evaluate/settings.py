@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -44,10 +45,13 @@ class Setting:
 def settings(names: Sequence[str], keeps: Sequence[str], n1s: Sequence[float | int] = ()) -> list[Setting]:
     """Every method at every budget, in that order; methods with a first stage once for every size in `n1s`.
 
-    Raises ValueError for unknown methods and knobs, and where methods or budgets are missing.
+    Raises ValueError for unknown methods and knobs, and for budgets that are missing or no numbers.
     """
     if not names or not keeps:
         raise ValueError("Expected at least one method and one number of tokens; give --method and --keep.")
     sizes: Sequence[float | int | None] = n1s or [None]
+    for keep in keeps:
+        if not re.fullmatch(r"\d+(\.\d+)?%?", keep) or not float(keep.rstrip("%")):
+            raise ValueError(f"Expected --keep to be numbers of visual tokens or shares such as 11.1%; got {keep!r}.")
     pruners = [pruner for name in names for n1 in sizes for pruner in methods([name], n1)]
     return [Setting(pruner, keep) for pruner in dict.fromkeys(pruners) for keep in dict.fromkeys(keeps)]

@@ -81,7 +81,11 @@ def append(file: TextIO, record: dict[str, Any]) -> None:
 def merge(folder: Path, order: Iterable[Key]) -> list[dict[str, Any]]:
     """All results in one file in the order of the data; returns them."""
     found = results(folder)
-    records = [found[key] for key in order]
+    keys = list(order)
+    lacking = sum(key not in found for key in keys)
+    if lacking:
+        raise ValueError(f"{lacking} samples have no result in {folder}; all processes must write to the same folder.")
+    records = [found[key] for key in keys]
     whole = folder / "samples.part"
     with whole.open("w", encoding="utf-8") as file:
         for record in records:

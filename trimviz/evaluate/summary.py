@@ -14,7 +14,7 @@ from trimviz.evaluate.metrics import Metric, mean
 from trimviz.evaluate.settings import Setting
 
 DENSE = "dense"
-ALL = "all"  # the tasks together
+ALL = "all tasks"  # together
 RESAMPLES = 1000
 MOST = 4_000_000  # numbers held at once while resampling
 
