@@ -19,7 +19,8 @@ OLDER = {  # key today -> key in older checkpoints
     "qwen": ((r"^model\.language_model\.", "model."), (r"^model\.visual", "visual")),
 }
 LAYOUTS = [(family, "today") for family in FAMILIES]
-LAYOUTS += [(family, "older") for family in FAMILIES if family not in ("idefics3", "smolvlm")]  # which had one only
+ONE = ("idefics3", "smolvlm")  # layout is all that these ever had
+LAYOUTS += [(family, "older") for family in FAMILIES if family not in ONE]
 REST = ((r"^model\.(vision_tower|multi_modal_projector|image_newline)", r"\1"),)
 
 
@@ -178,14 +179,55 @@ def test_quantization(folder, monkeypatch):
             assert quantize == "8bit" or asked.bnb_4bit_compute_dtype == torch.bfloat16
 
 
-def test_a_model_in_pieces_equals_the_whole(folder):
+@pytest.mark.parametrize("quantize", ["4bit", "8bit"])
+def test_the_documented_call_of_bitsandbytes_is_made(folder, monkeypatch, quantize):
+    model, calls = FAMILIES["llava"](), []
+
+    def from_pretrained(place, **options):
+        calls.append(options)
+        return model.core, {"missing_keys": []}
+
+    monkeypatch.setattr(models.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(models, "_free", lambda device: float("inf"))
+    monkeypatch.setattr(type(model).auto_class, "from_pretrained", from_pretrained)
+    trimviz.load(folder, device="split", dtype="float16", quantize=quantize)
+    monkeypatch.setattr(models, "pick_device", lambda device: device)
+    monkeypatch.setattr(type(model.core), "to", None)  # bitsandbytes refuses to move what it quantized
+    trimviz.load(folder, device="cuda:1", dtype="float16", quantize=quantize)
+    for call, where in zip(calls, ("auto", {"": "cuda:1"}), strict=True):
+        assert call["device_map"] == where and call["dtype"] == torch.float16
+        assert call["quantization_config"].to_dict()["quant_method"] == "bitsandbytes"
+        assert call["quantization_config"].llm_int8_skip_modules == list(type(model).whole)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_model_in_pieces_equals_the_whole(tmp_path, family):
     """accelerate moves weights in for each layer; what the engine does between layers still has to fit."""
     from accelerate import cpu_offload
 
-    model = trimviz.load(folder, device="cpu")
-    whole = trimviz.compare(model, picture(), QUESTION, "trimtokenator", keep=4, limit=3)
+    write(family, tmp_path)
+    model = trimviz.load(tmp_path, device="cpu")
+    asked = {"model": model, "picture": picture(), "question": QUESTION, "keep": "60%", "limit": 3}
+    methods = ("trimtokenator", "fastv", "pyramiddrop")  # at the door; by attention; by that of the layer about to run
+    whole = [trimviz.compare(method=method, **asked) for method in methods]
     cpu_offload(model.core)
     assert model.embed.weight.device.type == "meta" and model.device.type == "cpu"
-    split = trimviz.compare(model, picture(), QUESTION, "trimtokenator", keep=4, limit=3)
+    for method, before in zip(methods, whole, strict=True):
+        after = trimviz.compare(method=method, **asked)
+        assert after.pruned.answer.ids == before.pruned.answer.ids
+        assert (after.pruned.kept == before.pruned.kept).all()
+
+
+def test_a_model_that_is_partly_on_disk_equals_the_whole(folder, tmp_path_factory):
+    from accelerate import dispatch_model
+
+    model = trimviz.load(folder, device="cpu")
+    whole = trimviz.compare(model, picture(), QUESTION, "pyramiddrop", keep=20, limit=3)
+    parts = ("model.vision_tower", "model.multi_modal_projector", "model.language_model.embed_tokens", "lm_head")
+    spread = dict.fromkeys((*parts, "model.language_model.norm", "model.language_model.rotary_emb"), "cpu")
+    spread |= {f"model.language_model.layers.{i}": "cpu" if i < 3 else "disk" for i in range(len(model.layers))}
+    dispatch_model(model.core, spread, main_device="cpu", offload_dir=tmp_path_factory.mktemp("disk"))
+    assert {p.device.type for p in model.layers[4].parameters()} == {"meta"}
+    split = trimviz.compare(model, picture(), QUESTION, "pyramiddrop", keep=20, limit=3)
     assert split.pruned.answer.ids == whole.pruned.answer.ids
     assert (split.pruned.kept == whole.pruned.kept).all()

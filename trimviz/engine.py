@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
-from trimviz.models.base import Model
+from trimviz.models.base import Model, works_on
 from trimviz.pruners.base import Pruner
 from trimviz.tape import Tape, recording
 from trimviz.tiles import by_anchor, by_tile
@@ -262,7 +262,7 @@ def _dry_run(flow: _Flow, layer: nn.Module, rotary: tuple[Tensor, Tensor]) -> Ca
     """The same for a layer that has not run: its queries and keys alone are computed."""
 
     def attention(rows: Tensor) -> Tensor:
-        device = layer.input_layernorm.weight.device
+        device = works_on(layer.input_layernorm)
         with recording(layer.self_attn, dry=True) as (tape,):
             layer.self_attn(
                 hidden_states=layer.input_layernorm(flow.hidden.to(device)),
@@ -343,7 +343,7 @@ def _shorten(flow: _Flow, cut: Cut, numbering: str, lines: Tensor | None) -> Non
         visual[int(places[0]) : int(places[0]) + len(kept)] = True
     flow.hidden = flow.hidden[:, index]
     if cut.tokens is not None:
-        flow.hidden[0, visual] = cut.tokens.to(flow.hidden.dtype)
+        flow.hidden[0, visual] = cut.tokens.to(flow.hidden)
     flow.visual, flow.question, flow.newline = visual, flow.question[index], flow.newline[index]
     # Several RoPE axes hold a token's place in the picture, which numbering anew would lose.
     if numbering == "keep" or len(flow.positions) > 1:

@@ -62,8 +62,10 @@ def load(
     options: dict = {"dtype": kind, "attn_implementation": "sdpa", "revision": revision}
     if quantize is not None:
         options["quantization_config"] = _quantization(quantize, kind, device, family.whole)
-    if device == "split" or quantize is not None:
+    if device == "split":
         options["device_map"] = "auto"
+    elif quantize is not None:  # bitsandbytes puts weights where they stay
+        options["device_map"] = {"": device}
     check_memory(family, config, kind, device, quantize, str(repo))
     try:
         core, told = family.auto_class.from_pretrained(place, output_loading_info=True, **options)

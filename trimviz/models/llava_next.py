@@ -26,6 +26,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
+from accelerate.utils import align_module_device
 from PIL import Image
 from torch import Tensor
 from transformers import LlavaNextForConditionalGeneration
@@ -77,6 +78,12 @@ class LlavaNext(Llava):
         config = self.core.config.vision_config
         return config.image_size // config.patch_size
 
+    @property
+    def newline(self) -> Tensor:
+        """(d,) the learned token at the end of a row."""
+        with align_module_device(self.core.model):  # it may wait elsewhere until the whole model is called
+            return self.core.model.image_newline.detach().clone()
+
     def lines_kept(self, vision: Vision) -> Tensor | None:
         return vision.line if self.settings["newlines"] == "keep" else None
 
@@ -101,7 +108,7 @@ class LlavaNext(Llava):
             sizes = torch.tensor(self.canvases).expand(len(pictures), 2)
         seen = self.see(torch.cat(shown).to(self.device, self.dtype))
         pack = partial(self.pack, tiles=[len(tiles) for tiles in shown], sizes=sizes)
-        tokens = torch.cat(pack(seen.project(seen.features), self.core.model.image_newline))
+        tokens = torch.cat(pack(seen.project(seen.features), self.newline))
         seconds = self.clock() - start
         numbers = torch.arange(len(seen.features), dtype=torch.float64, device=self.device)
         cells = [c[:, 0].long() for c in pack(numbers[:, None], numbers.new_tensor([-1]))]

@@ -83,7 +83,7 @@ class LlavaOnevision(LlavaNextVideo):
         counts = [len(tiles) for tiles in shown]
         features = self.patches(torch.cat(shown).to(self.device, self.dtype))  # (tiles, n, c)
         core = self.core.model
-        tokens = torch.cat(self.lay(core.multi_modal_projector(features), core.image_newline, counts, sizes))
+        tokens = torch.cat(self.lay(core.multi_modal_projector(features), self.newline, counts, sizes))
         seconds = self.clock() - start
         layouts = self.layouts(tilings, counts, sizes)
         visual = torch.cat([layout.visual for layout in layouts])
@@ -197,7 +197,8 @@ class LlavaOnevision(LlavaNextVideo):
         features = self.patches(pixels.to(self.device, self.dtype))
         pooled = core.apply_pooling(core.multi_modal_projector(features))  # (F, m, d)
         lengths = [len(video.frames) for video in videos]
-        ended = [torch.cat([clip.flatten(0, 1), core.image_newline[None]]) for clip in pooled.split(lengths)]
+        end = self.newline[None].to(pooled)
+        ended = [torch.cat([clip.flatten(0, 1), end]) for clip in pooled.split(lengths)]
         seconds = self.clock() - start
         side = round(pooled.shape[1] ** 0.5)
         per = [count * side**2 for count in lengths]
