@@ -90,13 +90,16 @@ function fill(value) {
       }
       const verdict = cell.same ? "same answer" : `differs at token ${cell.agreed + 1}`;
       const sizes = cell.n1 === null ? `keep ${cell.keep}` : `N1 ${cell.n1}, keep ${cell.keep}`;
-      button.textContent = kind === "kl" ? cell.kl.toFixed(cell.kl < 0.1 ? 3 : 2) : cell.same ? "same" : `≠ ${cell.agreed + 1}`;
+      button.textContent =
+        kind === "kl" ? cell.kl.toFixed(cell.kl < 0.1 ? 3 : 2) : cell.same ? "same" : `≠ ${cell.agreed + 1}`;
       button.title = `${sizes}: KL ${cell.kl.toPrecision(3)}, ${verdict}`;
       button.setAttribute("aria-label", button.title);
     }
   }
   const same = known.filter((cell) => cell.same).length;
-  root.querySelector(".kl .legend").textContent = known.length ? `Colour from 0 to ${most.toPrecision(3)} nats, linear.` : "";
+  root.querySelector(".kl .legend").textContent = known.length
+    ? `Colour from 0 to ${most.toPrecision(3)} nats, linear.`
+    : "";
   root.querySelector(".same .legend").textContent = known.length
     ? `${same} of ${known.length} say the same; ≠ 3: the third token is the first that differs.`
     : "";
@@ -104,7 +107,7 @@ function fill(value) {
 
 function show() {
   const value = props.value;
-  if (!value || !value.cells) return;
+  if (!value?.cells) return;
   const now = JSON.stringify([value.about, value.rows, value.columns]);
   if (now !== shape) lay(value);
   shape = now;
