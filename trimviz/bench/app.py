@@ -18,6 +18,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from trimviz.bench.measure import Result, Row, Timing
+from trimviz.pruners import DEFAULT
 
 EXAMPLES = Path(__file__).parents[2] / "assets" / "examples"
 STARTING = 600  # seconds that a server may take
@@ -133,9 +134,8 @@ def _users(url: str, picture: Path, questions: list[str], users: int, rounds: in
     def ask(user: int, keep: int) -> tuple[float, str]:
         """A budget of its own in each round, so that nothing is answered from memory."""
         start = time.perf_counter()
-        said = clients[user].predict(
-            image=handle_file(picture), question=questions[user % len(questions)], keep=str(keep), api_name="/answer"
-        )
+        asked = questions[user % len(questions)]
+        said = clients[user].predict(handle_file(picture), asked, DEFAULT, str(keep), "", "", api_name="/answer")
         return time.perf_counter() - start, json.dumps([said["dense"], said["pruned"]], sort_keys=True)
 
     def at_once(user: int, keep: int) -> tuple[float, str]:
