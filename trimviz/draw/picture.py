@@ -131,4 +131,10 @@ def with_margin(panel: Panel, original: Image.Image | None) -> Panel:
     veiled.paste(whole.crop(box), box)
     ImageDraw.Draw(veiled).rectangle((box[0], box[1], box[2] - 1, box[3] - 1), outline="#333333", width=2)
     token, content = np.full((1, 1), -1), np.ones((1, 1), bool)
-    return replace(panel, picture=veiled, token=token, content=content, box=(0.0, 0.0, *map(float, original.size)))
+    return replace(
+        panel,
+        picture=veiled,
+        token=token,
+        content=content,
+        box=(0.0, 0.0, float(original.width), float(original.height)),
+    )

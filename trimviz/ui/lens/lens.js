@@ -57,7 +57,7 @@ export function mountLens(element, props, watch, id) {
       root.dataset.state = "empty";
       return;
     }
-    const data = await openPayload(value);
+    const data = await openPayload(value, scene?.data);
     if (mine !== arrivals) return; // a newer value won
     const same = scene?.data.key === data.key;
     if (scene && same) scene.refresh(data);
@@ -71,7 +71,11 @@ export function mountLens(element, props, watch, id) {
     else if (!same && !asked) remember();
     root.dataset.state = "ready";
     const held = sheets.findIndex((sheet) => sheet.figure === document.activeElement);
-    build();
+    const standing = same && sheets.map((sheet) => sheet.view.id).join() === idsOf(scene).join();
+    if (standing) {
+      buildBars();
+      drawAll();
+    } else build();
     if (held >= 0) sheets[held]?.figure.focus({ preventScroll: true });
     window.dispatchEvent(new CustomEvent("trimviz:loaded", { detail: { id, same } }));
     if (scene.flips.size && !same) edited();
@@ -107,8 +111,23 @@ export function mountLens(element, props, watch, id) {
 
   // --- the page's elements --------------------------------------------------------------------------------------
 
+  /** The views of the sheets that there should be, one for each panel. @param {Scene} now */
+  function idsOf(now) {
+    return now.shown.flatMap((view) => now.data.panels.map(() => view.id));
+  }
+
   /** Make the elements that the present views need, then draw. */
   function build() {
+    if (!scene) return;
+    buildBars();
+    sheets = buildSheets($(".sheets"), scene, id);
+    for (const sheet of sheets) listen(sheet, scene, hands);
+    fitSheets(sheets, scene);
+    drawAll();
+  }
+
+  /** Make the buttons above the picture. */
+  function buildBars() {
     if (!scene) return;
     const { data, views, all, view, word } = scene;
     const shown = scene;
@@ -125,11 +144,7 @@ export function mountLens(element, props, watch, id) {
       $('[data-act="' + act + '"]').setAttribute("aria-pressed", String(scene[act]));
     }
     $('[data-act="margin"]').hidden = !data.panels.some((panel) => losesMargin(panel, data.originals[panel.original]));
-    sheets = buildSheets($(".sheets"), scene, id);
-    for (const sheet of sheets) listen(sheet, scene, hands);
-    fitSheets(sheets, scene);
     $(".measures").hidden = !data.told;
-    drawAll();
   }
 
   /** @param {string} group @param {string|number} value @param {string} label @param {boolean} checked */

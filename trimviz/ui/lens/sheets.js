@@ -180,10 +180,11 @@ function spotsOf(scene, sheet) {
   const { data, asked } = scene;
   const cell = asked < 0 ? -1 : data.where.cellOf[asked];
   if (cell < 0) return [];
-  const home = data.panels[data.where.panelOf[asked]];
+  const index = data.where.panelOf[asked];
+  const home = data.panels[index];
   const framewise = data.originals.length === data.panels.length;
   const apart = home.original !== sheet.panel.original && framewise && !alike(home, sheet.panel);
-  return home === sheet.panel || apart ? [] : [{ box: cellBox(home, cell), style: "same" }];
+  return index === sheet.index || apart ? [] : [{ box: cellBox(home, cell), style: "same" }];
 }
 
 /** Frames of one film: boxes that are equal. @param {Panel} a @param {Panel} b */
