@@ -211,6 +211,9 @@ def models(
             "model_type": key,
             "checkpoints": list(m.checkpoints),
             "tokens": m.tokens,
+            "positions": "numbered anew after a cut, or kept"
+            if m.axes == 1
+            else f"{m.axes} axes (M-RoPE), always kept",
             "video": m.takes_video,
             "settings": {name: {"choices": one.choices, "help": one.help} for name, one in m.options.items()},
             "provides": sorted(m.provides),
@@ -220,10 +223,10 @@ def models(
     if as_json:
         typer.echo(json.dumps(rows, indent=1))
     elif markdown:
-        typer.echo("| family | `model_type` | checkpoints | visual tokens |\n|---|---|---|---|")
+        typer.echo("| family | `model_type` | checkpoints | visual tokens | positions |\n|---|---|---|---|---|")
         for r in rows:
             links = ", ".join(f"[{c}](https://huggingface.co/{c})" for c in r["checkpoints"])
-            typer.echo(f"| {r['family']} | `{r['model_type']}` | {links} | {r['tokens']} |")
+            typer.echo(f"| {r['family']} | `{r['model_type']}` | {links} | {r['tokens']} | {r['positions']} |")
     else:
         table = Table("family", "model_type", "checkpoints", "visual tokens", "settings", box=SIMPLE)
         for r in rows:
