@@ -451,6 +451,7 @@ def test_the_report_opens_without_a_network(whole, tmp_path):
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = browser.new_context(offline=True).new_page()
+        page.set_default_timeout(120_000)
         problems: list[str] = []
         page.on("request", lambda r: None if r.url.startswith(("file:", "data:")) else problems.append(r.url))
         page.on("pageerror", lambda error: problems.append(str(error)))
