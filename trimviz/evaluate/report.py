@@ -97,6 +97,7 @@ def _curves(summary: pd.DataFrame, settings: Sequence[Setting]) -> go.Figure:
     shown.append("kl")
     figure = make_subplots(1, 2, horizontal_spacing=0.09)
     methods = list(dict.fromkeys(s.method for s in settings))
+    ticks = sorted({float(s.keep) for s in settings if not s.keep.endswith("%")})
     for i, method in enumerate(methods):
         mine = [s for s in settings if s.method == method]
         for column, metric in enumerate(shown, 1):
@@ -137,11 +138,7 @@ def _curves(summary: pd.DataFrame, settings: Sequence[Setting]) -> go.Figure:
                 level, line={"color": "#666", "width": 1, "dash": "dash"}, row=1, col=column,
                 annotation={"text": "dense", "font": {"size": 12, "color": "#666"}},
             )  # fmt: skip
-        ends = [shorten("cider", v).rstrip("0").rstrip(".") for v in sorted(set(summary.tokens.round(1)))]
-        figure.update_xaxes(
-            title="visual tokens per layer", type="log", row=1, col=column,
-            tickvals=sorted(set(summary[summary.setting != DENSE].tokens.round(1))) if len(ends) <= 9 else None,
-        )  # fmt: skip
+        figure.update_xaxes(title="visual tokens per layer", type="log", tickvals=ticks or None, row=1, col=column)
         unit = " (%)" if metric in PERCENT else " (nats a token)" if metric == "kl" else ""
         figure.update_yaxes(title=LABELS[metric] + unit, rangemode="normal", row=1, col=column)
     return _styled(figure, 520)
