@@ -47,8 +47,10 @@ def film(path: Path, frames: int = 16, size: tuple[int, int] = (160, 112)) -> Pa
 def asked(page: Page, shot: Path) -> None:
     """Run, wait for both answers, point at a patch, and take a picture of it."""
     page.locator("#question textarea").fill(QUESTION)
+    status = page.locator("#state [role=status]")
     page.locator("#run").click()
-    expect(page.locator("#detail [data-address]")).to_be_visible(timeout=WAIT)
+    expect(status).not_to_have_text("", timeout=WAIT)
+    expect(status).to_have_text("", timeout=WAIT)
     page.wait_for_timeout(1500)
     panel = page.locator("#lens .panel canvas").last
     panel.scroll_into_view_if_needed()
