@@ -263,6 +263,8 @@ export function mountLens(element, props, watch, id) {
         return;
       }
       drawAll();
+      const home = scene.data.where.panelOf[token];
+      if (!$(".tip").hidden) showTip($(".tip"), scene, sheets.find((sheet) => sheet.index === home) ?? null);
       say(fateOf(scene, token) + ": token " + token + ", " + spotOf(scene, token));
       edited();
     },
