@@ -80,9 +80,9 @@ PRESETS = {
             Stage("talk", steps=1060, batch=24, rate=2e-3, scenes=8000, pairs=24, pool=2, tower=False),
             Stage(
                 "whole",
-                steps=160,
+                steps=120,
                 batch=16,
-                rate=6e-4,
+                rate=8e-4,
                 scenes=8000,
                 pairs=24,
                 tower=False,
