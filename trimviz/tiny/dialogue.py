@@ -7,7 +7,7 @@ import numpy as np
 
 from .questions import KINDS, NO_THING, NO_WORD, Question, ask, split, vocabulary
 from .shape import SPECIAL
-from .world import COLORS, SHAPES, SIDE, SIZES, WORDS, Scene, Word
+from .world import COLORS, SHAPES, SIDE, SIZES, WORDS, Scene, Thing, Word
 
 HEAD = ("<s>", "user", ":")  # what stands before the picture
 TAIL = ("assistant", ":")  # what stands between question and answer
@@ -89,7 +89,8 @@ def _named(scene: Scene, number: int) -> dict[str, int]:
         return {"shape": 0, "color": 0, "size": 0}
     if number == NO_WORD:
         return {"word": 0}
-    item = (*scene.things, *scene.words)[number]
+    items: list[Thing | Word] = [*scene.things, *scene.words]
+    item = items[number]
     place = {"row": 3 * item.y // SIDE, "column": 3 * item.x // SIDE, "x": item.x, "y": item.y}
     if isinstance(item, Word):
         return place | {"word": 1 + WORDS.index(item.text)}

@@ -33,7 +33,7 @@ SECONDS = 20  # of lent GPU time, before anything is measured
 PICTURES = 50  # uploaded at once
 QUESTIONS = 200  # lines of a JSONL
 TEXT = 2**21  # bytes of a JSONL
-SETTINGS = 24  # methods times budgets
+SETTINGS = 25  # methods times budgets
 CHANGED = 8  # samples shown below the table
 FILES = ("samples.csv", "summary.csv", "report.html")
 
@@ -289,7 +289,8 @@ def _changed(service: Service, data: Data, chosen: Sequence[Setting], records: S
         ((run["same"], -(run["kl"] or 0.0), i, name) for i, r in enumerate(records) for name, run in r["runs"].items()
          if "error" not in run)
     )  # fmt: skip
-    rows, seen = "", set()
+    rows = ""
+    seen: set[int] = set()
     for same, kl, i, name in moved:
         if i in seen or len(seen) == CHANGED:
             continue
