@@ -210,7 +210,8 @@ def test_packed_pairs_equal_single_questions(tmp_path):
     picture, asked = world.paint(made)[0], questions.quiz(made, np.random.default_rng(0))
     processor, start = shape.processor(), 0
     with torch.no_grad():
-        packed, labels, _ = course._say(dialogue.pack([made], [asked], 130), np.asarray(picture)[None])
+        talk, seen = dialogue.pack([made], [asked], 130), np.asarray(picture)[None]
+        packed, labels, _ = course._say(talk, seen, train._positions(1)[None])
         for question in asked:
             words = [*questions.split(question.answer), "</s>"]
             text = f"{shape.PROMPT.format(question.text)} {question.answer}"
