@@ -354,7 +354,7 @@ def whole(result: Result, service: Service, offered: Sequence[Example], afresh: 
     ask, run = result.ask, comparison.pruned
     where = _where(ask, offered)
     if ask.chosen is None:
-        state = address.write(ask, text.keep(result), run.n1, offered)
+        state = address.write(ask, text.keep(result), run.knobs.get("n1") if run.n1 is None else run.n1, offered)
     else:  # the sliders stand where the method had left them; what was toggled is in the address already
         state = address.write(ask, round(replace(ask, chosen=None).budget(comparison.n)), ask.n1, offered)
     parts = (
