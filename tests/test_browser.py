@@ -365,7 +365,7 @@ def test_methods_and_their_settings(context: BrowserContext, chatty: str) -> Non
     key = options.nth(1).get_attribute("value")
     menu.select_option(key)
     page.wait_for_function("key => new URLSearchParams(location.search).get('method') === key", arg=key)
-    page.locator("#settings summary").click()
+    page.get_by_text("Settings of the method").click()
     page.locator("#settings select[name=positions]").select_option("keep")
     page.wait_for_function("new URLSearchParams(location.search).get('knobs') === 'positions:keep'")
     page.locator("#settings .reset").click()
