@@ -65,7 +65,11 @@ export function mountControls(element, props, trigger, watch, id, lensId) {
     window.clearTimeout(timer);
     timer = 0;
     const kept = lens()?.byHand() ?? null;
-    if (!limits || text(kept) === sent) return;
+    if (!limits) return;
+    if (text(kept) === sent) {
+      window.dispatchEvent(new CustomEvent("trimviz:settled")); // where it was before: nothing to answer
+      return;
+    }
     sent = text(kept);
     showState({ k: now.k, n1: limits.staged ? now.n1 : null });
     props.value = { n1: now.n1, k: now.k, kept };

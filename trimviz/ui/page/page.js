@@ -28,17 +28,26 @@
   });
 
   /** Say on the answers which settings they belong to, until new ones come. */
-  function mark(selector) {
+  function mark(selector, moved = false) {
     for (const card of document.querySelectorAll(selector)) {
+      if (!moved) card.classList.remove("moved");
       if (!card.dataset.about || card.classList.contains("stale")) continue;
       card.classList.add("stale");
+      card.classList.toggle("moved", moved); // by a slider alone, which may go back to where it was
       card.querySelector(".stale-note").textContent = `stale: for ${card.dataset.about}`;
     }
   }
 
   document.addEventListener("input", (event) => {
     if (event.target.closest?.("#question")) mark(".card[data-about]");
-    else if (event.target.closest?.("#controls, #settings")) mark(".card.pruned");
+    else if (event.target.closest?.("#controls")) mark(".card.pruned", true);
+    else if (event.target.closest?.("#settings")) mark(".card.pruned");
+  });
+  window.addEventListener("trimviz:settled", () => {
+    for (const card of document.querySelectorAll(".card.moved")) {
+      card.classList.remove("stale", "moved");
+      card.querySelector(".stale-note").textContent = "";
+    }
   });
 
   window.trimviz ??= {};
