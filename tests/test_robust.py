@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import re
@@ -14,7 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from crowd import CACHE, GROWTH, crowd, growth, wrong
 from gradio_client import Client, handle_file
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from serve import served, started
@@ -62,14 +60,6 @@ def asks(page: Page, question: str) -> None:
 
 
 # --- many at once -------------------------------------------------------------------------------------------------
-
-
-def test_nobody_sees_anothers_answer() -> None:
-    """A short run of what `python tests/crowd.py` does for three minutes with eight people and the bundled model."""
-    found = asyncio.run(crowd("random", sessions=4, seconds=8, delay=0.02))
-    assert len(found.shown) >= 4
-    assert wrong("random", found) == []
-    assert growth(found) < CACHE + GROWTH
 
 
 def test_a_place_in_the_queue_is_shown_and_who_leaves_frees_the_worker(browser: Browser, slow: str) -> None:
