@@ -84,7 +84,7 @@ def test_settings_of_a_family(tmp_path):
     write("llava_next", tmp_path)
     model = trimviz.load(tmp_path, device="cpu", newlines="keep", tiling="paper")
     assert model.settings == {"newlines": "keep", "tiling": "paper", "selection": "global"}
-    with pytest.raises(ValueError, match="newlines is one of drop, keep; tiling is one of native, paper"):
+    with pytest.raises(ValueError, match="newlines is one of drop, keep; selection is one of global, per tile; tiling"):
         trimviz.load(tmp_path, device="cpu", newlines="maybe")
 
 
