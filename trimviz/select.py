@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trimviz.types import Cut
+from trimviz.types import Cut, View
 
 COUNT = ("input", "output", "final")
 COUNT_HELP = "What the budget counts: the mean of tokens that enter a layer, that leave it, or those left at the end"
-BLOCK = 512  # rows and columns that are copied at a time
+BLOCK = 256  # rows and columns of a matrix that are computed at a time: half of a symmetric one is then enough
+ROWS = 128  # tokens in float64 at a time: few enough for a cache
 EXACT = "donot_use_mm_for_euclid_dist"  # through products, the distances of near neighbours drown in float32
 
 
@@ -36,15 +37,28 @@ def unit(x: Tensor) -> Tensor:
 def cosine(x: Tensor) -> Tensor:
     """(N, N) float32 cosine similarity of the rows of x (N, d), exactly symmetric."""
     u = unit(x)
-    s = u @ u.T
-    for i in range(0, len(s), BLOCK):  # the upper half onto the lower one, by blocks that fit into a cache
-        for j in range(i, len(s), BLOCK):
-            upper = s[i : i + BLOCK, j : j + BLOCK]
+    n = len(u)
+    block = BLOCK if u.device.type == "cpu" else n  # a GPU is faster at one large product
+    s = u.new_empty(n, n)
+    for i in range(0, n, block):
+        for j in range(i, n, block):
+            part = u[i : i + block] @ u[j : j + block].T
             if i == j:
-                upper.copy_(torch.triu(upper) + torch.triu(upper, 1).T)
-            else:
-                s[j : j + BLOCK, i : i + BLOCK] = upper.T
+                part = torch.triu(part) + torch.triu(part, 1).T
+            s[i : i + block, j : j + block] = part
+            s[j : j + block, i : i + block] = part.T
     return s
+
+
+def among(
+    view: View, rows: Tensor, name: tuple[str, str] = ("similarity", "cos"), of: Callable[[Tensor], Tensor] = cosine
+) -> Tensor:
+    """(R, R) similarity of the view's visual tokens `rows` (R,), as `of` computes it from their vectors.
+
+    Cut out of the matrix of all tokens where the view remembers that one under `name`.
+    """
+    whole = view.memo.get(name)
+    return of(view.visual[rows]) if whole is None else whole[rows][:, rows]
 
 
 def alignment(visual: Tensor, text: Tensor) -> Tensor:
@@ -53,9 +67,14 @@ def alignment(visual: Tensor, text: Tensor) -> Tensor:
     TrimTokenator (arXiv 2509.00320) eq. 3.
     """
     place = "cpu" if visual.device.type == "mps" else visual.device  # MPS has no float64
-    v, w = visual.to(place, torch.float64), text.to(place, torch.float64)
-    squares = (v * v).sum(dim=1)[:, None] + (w * w).sum(dim=1) - 2 * (v @ w.T)  # products will do in float64
-    return -squares.clamp_min(0).sqrt().mean(dim=1).to(visual.device, torch.float32)
+    w = text.to(place, torch.float64)
+    lengths = (w * w).sum(dim=1)[:, None]
+    out = []
+    for part in visual.to(place).split(ROWS):
+        v = part.double()
+        squares = (v * v).sum(dim=1) + lengths - 2 * (w @ v.T)  # (M, ROWS); products will do in float64
+        out.append(-squares.clamp_min(0).sqrt().mean(dim=0))
+    return torch.cat(out).to(visual.device, torch.float32)
 
 
 def ranking(score: Tensor) -> Tensor:

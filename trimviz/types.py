@@ -162,6 +162,10 @@ class View:
             self.memo[key] = make()
         return self.memo[key]
 
+    def known(self, key: Any) -> Any:
+        """What `once` has computed under this key; None where it has not."""
+        return self.memo.get((self.depth, key))
+
 
 @dataclass(frozen=True, eq=False)
 class Cut:

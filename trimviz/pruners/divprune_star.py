@@ -11,9 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
+
 from trimviz.pruners.base import knob
 from trimviz.pruners.divprune import HIGHER, DivPrune
-from trimviz.select import alignment, cosine, keep, mask, maxmin, ranking, share
+from trimviz.select import alignment, among, keep, mask, maxmin, share, top
 from trimviz.types import Cut, View
 
 
@@ -32,14 +34,15 @@ class DivPruneStar(DivPrune):
             return super().cut(view, k)
         alpha = view.once(("alpha", "l2", "question"), lambda: alignment(view.visual, words))
         n1 = max(k, share(self.n1, n))
-        chosen = mask(ranking(alpha)[:n1], n)
-        order, gaps = maxmin(view.once(("similarity", "cos"), lambda: cosine(view.visual)), chosen, k)
+        chosen = top(alpha, n1)
+        picks, gaps = maxmin(among(view, chosen), torch.ones_like(chosen, dtype=torch.bool), k)
+        order = chosen[picks]
         return keep(
             order,
             n,
             order=order,
             scores={"alpha": alpha},
-            stages=(("aligned", chosen),) if n1 < n else (),
+            stages=(("aligned", mask(chosen, n)),) if n1 < n else (),
             film={"nearest distance": gaps},
             higher={"alpha": "closer to the text", **HIGHER},
         )

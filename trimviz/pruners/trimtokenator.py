@@ -19,7 +19,20 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from trimviz.pruners.base import OrderTable, Pruner, choice, knob
-from trimviz.select import EXACT, alignment, cosine, keep, mask, ranking, repmax, repmax_table, seed_of, share, unit
+from trimviz.select import (
+    EXACT,
+    alignment,
+    among,
+    cosine,
+    keep,
+    mask,
+    ranking,
+    repmax,
+    repmax_table,
+    seed_of,
+    share,
+    unit,
+)
 from trimviz.types import Cut, View
 
 EVERY_SIZE = 1024  # up to this many tokens the order table holds every N1, above it a hundred evenly spaced ones
@@ -58,8 +71,10 @@ class TrimTokenator(Pruner):
         if self.stages in ("alignment", "swapped"):
             order, film = self._by_alpha(alpha, chosen)[:k], {}
         else:
-            similarity = self._similarity(view)
-            order, means = repmax(similarity, mask(chosen, n), seed_of(similarity, chosen), k)
+            rows, ranked = chosen.sort()
+            similarity = among(view, rows, ("similarity", self.diversity), self._alike)
+            picks, means = repmax(similarity, mask(ranked, n1), seed_of(similarity, ranked.argsort()), k)
+            order = rows[picks]
             film = {"mean similarity": means}
         return keep(
             order, n, name="X^v(2)", order=order, scores={"alpha": alpha}, stages=stage1, film=film, higher=HIGHER
@@ -111,13 +126,13 @@ class TrimTokenator(Pruner):
         return chosen[ranking(alpha[chosen])]
 
     def _similarity(self, view: View) -> Tensor:
-        def make() -> Tensor:
-            if self.diversity == "cos":
-                return cosine(view.visual)  # eq. 8
-            visual = view.visual.float()
-            return -torch.cdist(visual, visual, compute_mode=EXACT)  # table 10
+        return view.once(("similarity", self.diversity), lambda: self._alike(view.visual))
 
-        return view.once(("similarity", self.diversity), make)
+    def _alike(self, visual: Tensor) -> Tensor:
+        """(N, N) similarity of the rows of visual (N, d)."""
+        if self.diversity == "cos":
+            return cosine(visual)  # eq. 8
+        return -torch.cdist(visual.float(), visual.float(), compute_mode=EXACT)  # table 10
 
     def _alpha(self, view: View) -> Tensor:
         """(N,) float32 alignment of each visual token with the textual tokens; zeros where there is no text."""

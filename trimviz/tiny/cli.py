@@ -15,12 +15,13 @@ ASSETS = Path(__file__).parents[2] / "assets"
 
 @app.command()
 def train(
-    preset: Annotated[str, typer.Option(help="cpu (two cores, about 100 minutes) or gpu.")] = "cpu",
+    preset: Annotated[str, typer.Option(help="cpu (two cores), cpu-further (from --start), or gpu.")] = "cpu",
     folder: Annotated[Path, typer.Option(help="Checkpoints; a second call goes on from here.")] = Path("runs/tiny"),
     out: Annotated[Path | None, typer.Option(help="Where to save the finished model; a folder.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     until: Annotated[str | None, typer.Option(help="Stop after this stage.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    start: Annotated[Path | None, typer.Option(help="Begin with the weights of a model saved earlier.")] = None,
 ) -> None:
     """Train the bundled model from nothing, or go on where an earlier call stopped."""
     from .shape import export
@@ -28,7 +29,7 @@ def train(
     from .train import train as run
 
     try:
-        model = run(preset, folder, seed, until, device)
+        model = run(preset, folder, seed, until, device, start)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     if out is not None:

@@ -54,7 +54,7 @@ class Stage:
     marks: float = 0.3  # weight of what phrases point at, beside the answers
     pool: int = 1  # visual tokens are averaged over pool x pool cells
     most: int = 6  # things in a scene
-    tower: bool = True  # False: the tower is frozen
+    tower: float = 1.0  # the tower's rate as a share of the others'; 0: it is frozen
     align: bool = False  # the projector alone learns to put visual tokens where the words for them are
     last: bool = False  # also teach the tower's last layer, which LLaVA leaves out
 
@@ -64,9 +64,11 @@ class Preset:
     stages: tuple[Stage, ...]
     workers: int  # processes that prepare batches; 0 prepares them where they are learned from
     twins: int = 1  # processes of one thread that share each batch: on a few cores they make more than threads do
+    half: bool = False  # products in bfloat16, weights in float32
     every: int = 200  # steps between checkpoints and checks
 
 
+HARD = (7, 8, 20, 8, 7, 20, 11, 2, 17)  # counts, relations and captions are asked for more often
 PRESETS = {
     "cpu": Preset(
         stages=(
@@ -76,8 +78,8 @@ PRESETS = {
             Stage("again", steps=240, batch=16, rate=1.2e-3, scenes=8000),
             Stage("crowd", steps=1300, batch=16, rate=1.5e-3, scenes=9000, most=14),
             Stage("align", steps=600, batch=16, rate=3e-3, scenes=600, align=True),
-            Stage("few", steps=200, batch=12, rate=2e-3, scenes=8000, pairs=24, pool=2, most=2, tower=False),
-            Stage("talk", steps=1060, batch=24, rate=2e-3, scenes=8000, pairs=24, pool=2, tower=False),
+            Stage("few", steps=200, batch=12, rate=2e-3, scenes=8000, pairs=24, pool=2, most=2, tower=0.0),
+            Stage("talk", steps=1060, batch=24, rate=2e-3, scenes=8000, pairs=24, pool=2, tower=0.0),
             Stage(
                 "whole",
                 steps=120,
@@ -85,12 +87,20 @@ PRESETS = {
                 rate=8e-4,
                 scenes=8000,
                 pairs=24,
-                tower=False,
-                shares=(7, 8, 20, 8, 7, 20, 11, 2, 17),
+                tower=0.0,
+                shares=HARD,
             ),
         ),
         workers=0,
         twins=2,
+    ),
+    # What a model that came out of "cpu" goes on with: everything at once, on processors that multiply bfloat16 fast.
+    "cpu-further": Preset(
+        stages=(Stage("further", steps=560, batch=16, rate=7e-4, scenes=0, pairs=24, tower=0.5, shares=HARD),),
+        workers=0,
+        twins=2,
+        every=100,
+        half=True,
     ),
     # The same lessons, longer and on new scenes at every step; never timed, meant for one large GPU and some 14 cores.
     "gpu": Preset(
@@ -100,11 +110,12 @@ PRESETS = {
             Stage("crowd", steps=2500, batch=64, rate=1.5e-3, scenes=20000, most=14),
             Stage("pictures", steps=500, batch=64, rate=8e-4, scenes=20000, last=True),
             Stage("align", steps=600, batch=32, rate=3e-3, scenes=2000, align=True),
-            Stage("few", steps=400, batch=32, rate=2e-3, scenes=0, pairs=32, most=2, tower=False),
-            Stage("whole", steps=4000, batch=32, rate=2e-3, scenes=0, pairs=32, tower=False),
+            Stage("few", steps=400, batch=32, rate=2e-3, scenes=0, pairs=32, most=2, tower=0.0),
+            Stage("whole", steps=4000, batch=32, rate=2e-3, scenes=0, pairs=32, tower=0.0),
             Stage("together", steps=1000, batch=32, rate=3e-4, scenes=0, pairs=32),
         ),
         workers=14,
+        half=True,
     ),
 }
 WORDS_A_PAIR = 11  # a sequence has room for this many words times its pairs
@@ -127,9 +138,17 @@ def look(tower: CLIPVisionModel, patches: lessons.Patches, layers: int, device: 
 
 
 def train(
-    preset: str, folder: Path, seed: int = 0, until: str | None = None, device: str = "auto"
+    preset: str,
+    folder: Path,
+    seed: int = 0,
+    until: str | None = None,
+    device: str = "auto",
+    start: Path | None = None,
 ) -> LlavaForConditionalGeneration:
-    """Runs the stages of a preset, from the last checkpoint in `folder` where there is one."""
+    """Runs the stages of a preset, from the last checkpoint in `folder` where there is one.
+
+    `start`: a model saved earlier, whose weights the first stage begins with.
+    """
     if preset not in PRESETS:
         raise ValueError(f"Unknown preset {preset!r}: expected one of {', '.join(PRESETS)}.")
     folder.mkdir(parents=True, exist_ok=True)
@@ -137,15 +156,17 @@ def train(
     if twins > 1:
         with tempfile.TemporaryDirectory() as meeting:
             torch.multiprocessing.spawn(
-                _twin, (twins, f"file://{meeting}/twins", preset, folder, seed, until), nprocs=twins
+                _twin, (twins, f"file://{meeting}/twins", preset, folder, seed, until, start), nprocs=twins
             )
-    return _stages(preset, folder, seed, until, device)
+    return _stages(preset, folder, seed, until, device, start)
 
 
-def _twin(rank: int, twins: int, meeting: str, preset: str, folder: Path, seed: int, until: str | None) -> None:
+def _twin(
+    rank: int, twins: int, meeting: str, preset: str, folder: Path, seed: int, until: str | None, start: Path | None
+) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=twins)
-    _stages(preset, folder, seed, until, "cpu")
+    _stages(preset, folder, seed, until, "cpu", start)
     dist.destroy_process_group()
 
 
@@ -154,11 +175,15 @@ def _twins() -> tuple[int, int]:
     return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
 
 
-def _stages(preset: str, folder: Path, seed: int, until: str | None, device: str) -> LlavaForConditionalGeneration:
+def _stages(
+    preset: str, folder: Path, seed: int, until: str | None, device: str, start: Path | None
+) -> LlavaForConditionalGeneration:
     _keep_memory()
     place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     torch.manual_seed(seed)
     model = build().to(place)
+    if start is not None:
+        model.load_state_dict(LlavaForConditionalGeneration.from_pretrained(start, dtype=torch.float32).state_dict())
     plan = PRESETS[preset]
     done: dict | None = None
     for stage in plan.stages:
@@ -192,6 +217,8 @@ def _run(
     kind = _TalkCourse if stage.pairs else _AlignCourse if stage.align else _SeeCourse
     course = kind(stage, plan, seed, model, place, path.parent)
     optimizers = _optimizers(course.parts, stage.rate)
+    if 0 < stage.tower < 1:
+        optimizers += _optimizers((model.model.vision_tower,), stage.rate * stage.tower)
     start = 0
     shapes = {name: value.shape for name, value in course.heads.state_dict().items()}
     if done and {name: value.shape for name, value in done["heads"].items()} == shapes:  # of the same kind: go on
@@ -220,7 +247,7 @@ def _run(
             for optimizer in optimizers:
                 for group in optimizer.param_groups:
                     group["lr"] = group["peak"] * _schedule(step, stage.horizon or stage.steps)
-            with torch.autocast(place.type, torch.bfloat16, enabled=place.type == "cuda"):
+            with torch.autocast(place.type, torch.bfloat16, enabled=plan.half):
                 loss, measures = course.loss(batch)
             loss.backward()
             _share(optimizers)
@@ -346,7 +373,7 @@ class _TalkCourse:
             language,
             model.lm_head,
             self.heads,
-            *([tower] if stage.tower else []),
+            *([tower] if stage.tower == 1 else []),
         )
         self.gallery = None
         if stage.scenes:
@@ -409,7 +436,7 @@ class _TalkCourse:
         model, pool, place = self.model.model, self.stage.pool, self.place
         data = torch.tensor(seen, device=place)
         if data.dtype == torch.uint8:
-            with torch.set_grad_enabled(self.stage.tower and torch.is_grad_enabled()):
+            with torch.set_grad_enabled(self.stage.tower > 0 and torch.is_grad_enabled()):
                 data = look(model.vision_tower, _whole(seen), len(model.vision_tower.encoder.layers) - 1, place)[0][
                     :, 1:
                 ]
