@@ -57,6 +57,10 @@ def asked(page: Page, shot: Path) -> None:
     panel.hover(position={"x": 20, "y": 20})
     page.wait_for_timeout(500)
     page.screenshot(path=shot, full_page=True)
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_timeout(500)
+    page.screenshot(path=shot.with_stem(f"{shot.stem}-dark"), full_page=True)
+    page.emulate_media(color_scheme="light")
 
 
 def main() -> None:
@@ -79,11 +83,12 @@ def main() -> None:
             page = browser.new_page(viewport={"width": 1360, "height": 1000})
             page.set_default_timeout(WAIT)
             page.goto(show(build(Service(model)), "127.0.0.1", port, block=False, mcp=False))
+            page.locator("#dense .card.dense").wait_for()  # the page begins with its first example
             asked(page, folder / f"{name}-picture.png")
             if model.takes_video:
                 page.locator("#film button").first.click()
                 page.locator("#clip input[type=file]").set_input_files(clip)
-                page.wait_for_timeout(3000)
+                page.locator("#strip img").first.wait_for()
                 asked(page, folder / f"{name}-video.png")
             page.close()
             sources = {"picture": photo} | ({"video": clip} if model.takes_video else {})

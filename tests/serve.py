@@ -1,5 +1,6 @@
-"""The app in a process of its own for tests: `python tests/serve.py MODEL DELAY PORT CACHE`, MODEL: random or tiny.
+"""The app in a process of its own for tests: `python tests/serve.py MODEL DELAY PORT CACHE`.
 
+MODEL is tiny, the bundled one; random, a small LLaVA with random weights; or another family by its `model_type`.
 Prints the address once it answers. Out of the tests' process, since a server leaves sockets to the garbage collector.
 DELAY is a pause in seconds after each answer token; PORT 0 is any free one; CACHE is what is kept of results, in MiB.
 """
@@ -12,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -51,7 +53,7 @@ def main() -> None:
     """Serve until terminated."""
     import socket
 
-    from tiny_models import llava
+    from tiny_models import FAMILIES, llava
 
     import trimviz
     from trimviz.ui.app import build, show
@@ -59,7 +61,8 @@ def main() -> None:
     from trimviz.ui.service import Service
     from trimviz.ui.start import prepare
 
-    model = trimviz.load("tiny", device="cpu") if sys.argv[1] == "tiny" else llava()
+    made = {"random": llava, "tiny": partial(trimviz.load, "tiny", device="cpu"), **FAMILIES}
+    model = made[sys.argv[1]]()
     service = Service(model, cache_bytes=int(sys.argv[4]) * 2**20)
     prepare(service, examples(drawn_first=service.bundled)[:1])
     pause, decode = float(sys.argv[2]), model.decode

@@ -22,7 +22,8 @@ from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 from PIL import Image
 from serve import served
-from tiny_models import QUESTION, llava, picture
+from test_video import write as film
+from tiny_models import QUESTION, llava, picture, qwen2_vl
 from typer.testing import CliRunner
 
 import trimviz
@@ -125,7 +126,9 @@ def test_a_file_that_is_no_picture_gets_a_sentence(client: Client, image: Path, 
         client.predict(handle_file(bad), QUESTION, METHOD, "9", "", "", api_name="/analyze")
 
 
-def test_a_tool_can_be_called_over_mcp(server: str, image: Path) -> None:
+def called_over_mcp(server: str, kind: str, path: Path) -> tuple[set[str], dict]:
+    """The names of the tools, and what `analyze` says of a file sent as data."""
+
     async def call() -> tuple[set[str], dict]:
         async with (
             streamable_http_client(server + "gradio_api/mcp/") as (read, write, _),
@@ -134,15 +137,47 @@ def test_a_tool_can_be_called_over_mcp(server: str, image: Path) -> None:
             await session.initialize()
             tools = (await session.list_tools()).tools
             name = next(tool.name for tool in tools if tool.name.endswith("analyze"))
-            data = "data:image/png;base64," + base64.b64encode(image.read_bytes()).decode()
+            data = f"data:{kind};base64," + base64.b64encode(path.read_bytes()).decode()
             arguments = {"image": data, "question": QUESTION, "method": METHOD, "keep": "9", "n1": "", "knobs": ""}
             reply = await session.call_tool(name, arguments)
             assert not reply.isError, reply.content
             return {tool.name for tool in tools}, ast.literal_eval(reply.content[0].text)
 
-    names, said = asyncio.run(call())
+    return asyncio.run(call())
+
+
+def test_a_tool_can_be_called_over_mcp(server: str, image: Path) -> None:
+    names, said = called_over_mcp(server, "image/png", image)
     assert {name.rsplit("_", 1)[-1] for name in names} == {name[1:] for name in ENDPOINTS}
     assert said["k"] == 9 and len(said["order"]) == 9
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return film(tmp_path_factory.mktemp("videos") / "clip.mp4", [10 * i for i in range(24)], size=(112, 84))
+
+
+def test_every_endpoint_takes_a_video_where_the_model_does(image: Path, clip: Path) -> None:
+    one = (QUESTION, METHOD, "9", "", "")
+    expected = trimviz.compare(qwen2_vl(), clip, QUESTION, METHOD, 9)
+    with served("qwen2_vl") as url:
+        client = Client(url, verbose=False)
+        said = client.predict(handle_file(clip), *one, api_name="/analyze")
+        assert said["n"] == expected.n and sorted(said["order"]) == expected.pruned.kept.tolist()
+        said = client.predict(handle_file(clip), *one, api_name="/answer")
+        assert said["dense"]["text"] == expected.dense.answer.text
+        assert said["pruned"]["text"] == expected.pruned.answer.text
+        said = client.predict(handle_file(clip), QUESTION, METHOD, "9", api_name="/compare")
+        assert [record["n"] for record in said["comparisons"]] == [expected.n]
+        drawn = client.predict(handle_file(clip), *one, "png", "cvpr-text", api_name="/figure")
+        assert Path(drawn).read_bytes()[:4] == b"\x89PNG"
+        assert called_over_mcp(url, "video/mp4", clip)[1]["n"] == expected.n
+        assert client.predict(handle_file(image), *one, api_name="/analyze")["n"] != expected.n
+
+
+def test_a_video_gets_a_sentence_where_the_model_takes_none(client: Client, clip: Path) -> None:
+    with pytest.raises(AppError, match="looks at pictures, not at videos"):
+        client.predict(handle_file(clip), QUESTION, METHOD, "9", "", "", api_name="/analyze")
 
 
 # --- handlers -----------------------------------------------------------------------------------------------------
@@ -341,7 +376,10 @@ def test_copied_code_and_command_keep_the_same_patches(tmp_path: Path, monkeypat
     assert sorted(json.loads(out.read_text())["order"]) == kept
     by_hand = service.finish(replace(ask, chosen=(5, 1, 9)))
     exec(text.as_python(by_hand, "tiny", where), {})
-    assert capsys.readouterr().out.startswith("[1, 5, 9]") and text.as_command(by_hand, "tiny", where) == ""
+    assert capsys.readouterr().out.startswith("[1, 5, 9]")
+    command = shlex.split(text.as_command(by_hand, "tiny", where))
+    assert CliRunner().invoke(cli, [*command[3:-1], str(out)], catch_exceptions=False).exit_code == 0
+    assert json.loads(out.read_text())["stages"][-1]["kept"] == [1, 5, 9]
 
 
 # --- starting -----------------------------------------------------------------------------------------------------

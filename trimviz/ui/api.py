@@ -48,7 +48,7 @@ def expose(service: Service) -> None:
 
     @told
     def analyze(image: str, question: str, method: str, keep: str, n1: str, knobs: str) -> dict[str, Any]:
-        """Which visual tokens (patches) of a picture a pruning method keeps for a question, in which order, and why.
+        """Which visual tokens of a picture or video a pruning method keeps for a question, in which order, and why.
 
         Args:
             image: The picture, as PNG, JPEG or WebP.
@@ -67,7 +67,7 @@ def expose(service: Service) -> None:
 
     @told
     def answer(image: str, question: str, method: str, keep: str, n1: str, knobs: str) -> dict[str, Any]:
-        """Answer a question about a picture with all visual tokens and with the kept ones, and say what changed.
+        """Answer a question about a picture or video with all visual tokens and with the kept ones; say what changed.
 
         Args:
             image: The picture, as PNG, JPEG or WebP.
@@ -86,7 +86,7 @@ def expose(service: Service) -> None:
 
     @told
     def compare(image: str, question: str, methods: str, keep: str) -> dict[str, Any]:
-        """Several pruning methods on the same picture and question, each set beside the same dense answer.
+        """Several pruning methods on the same picture or video and question, each set beside the same dense answer.
 
         Args:
             image: The picture, as PNG, JPEG or WebP.

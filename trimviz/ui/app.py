@@ -19,6 +19,11 @@ from trimviz.ui.theme import css, theme
 TITLE = "TrimViz"
 LEDE = "See which patches a vision-language model keeps, in which order, and what it says with and without the rest."
 
+AFRESH = (
+    '<p class="quiet">Each question is asked afresh, about one picture or video. Earlier turns and several pictures '
+    "work in the library: <code>compare(model, [a, b], question, before=[(question, answer)])</code>.</p>"
+)
+
 
 def build(service: Service) -> gr.Blocks:
     """The whole page around one model; `show` opens it."""
@@ -48,7 +53,8 @@ def build(service: Service) -> gr.Blocks:
                         with gr.Accordion(
                             "Ask about a video instead", open=False, visible=service.model.takes_video, elem_id="film"
                         ):
-                            clip = parts.clip(label="Video", show_label=False, height=160, elem_id="clip", buttons=[])
+                            clip = parts.clip(label="Video", show_label=False, height=120, elem_id="clip")
+                            strip = gr.HTML("", elem_id="strip", apply_default_css=False)
                         question = gr.Textbox(
                             first.questions[0],
                             label="Question",
@@ -63,6 +69,7 @@ def build(service: Service) -> gr.Blocks:
                             run = gr.Button("Run", variant="primary", elem_id="run", scale=2)
                             stop = gr.Button("Stop", elem_id="stop", scale=1)
                         state = gr.HTML(shown[0], elem_id="state", apply_default_css=False)
+                        gr.HTML(AFRESH, elem_id="afresh", apply_default_css=False)
                     with gr.Column(elem_id="more"):
                         gr.HTML('<p class="label">Examples</p>', apply_default_css=False)
                         gallery = parts.picks(
@@ -121,6 +128,7 @@ def build(service: Service) -> gr.Blocks:
             epoch,
             picture,
             clip,
+            strip,
             question,
             suggestions,
             run,

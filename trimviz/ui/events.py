@@ -15,12 +15,14 @@ import gradio as gr
 
 from trimviz.compare import pick
 from trimviz.pruners import PRUNERS
+from trimviz.types import Video
 from trimviz.ui import address, text
 from trimviz.ui.examples import Example
 from trimviz.ui.lens import payload
 from trimviz.ui.service import FIRST, KEEP, MOST_FRAMES, Ask, Result, Service, Sight, Step, key_of
 from trimviz.ui.spaces import gpu, meaning
 from trimviz.ui.take import files_of
+from trimviz.video import open_source
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 UNTOUCHED = 0  # the epoch of a page on which nothing was asked yet
@@ -35,7 +37,8 @@ class Parts:
 
     epoch: gr.State
     picture: gr.Image
-    clip: gr.Video
+    clip: gr.File
+    strip: gr.HTML
     question: gr.Textbox
     suggestions: gr.HTML
     run: gr.Button
@@ -266,6 +269,15 @@ def wire(
     picked = on.gallery.pick(show_example, on.gallery, [on.picture, on.clip, on.question, on.suggestions], **quick)
     picked.success(begin, None, on.epoch, **quick).success(run, inputs, shown, **busy)
     on.picture.input(lambda: None, None, on.clip, **quick)  # the newer of the two is asked about
+
+    @told
+    def frames_of(clip: str | None, settings: Any) -> str:
+        """The frames that a question would be asked about."""
+        source = open_source(clip, gather(clip, "", settings, None).frames) if clip else None
+        return text.filmstrip(source) if isinstance(source, Video) else ""
+
+    for changed in (on.clip.change, on.settings.commit) if service.model.takes_video else ():
+        changed(frames_of, [on.clip, on.settings], on.strip, concurrency_id="draw", concurrency_limit=2, **PRIVATE)
     suggested = on.suggestions.pick(
         lambda value: value["items"][value["picked"]]["label"], on.suggestions, on.question, **quick
     )

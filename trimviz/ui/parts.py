@@ -11,7 +11,7 @@ import gradio as gr
 from trimviz.models.base import Model
 from trimviz.pruners import PRUNERS
 from trimviz.ui.service import FIRST, MOST_FRAMES
-from trimviz.video import FRAMES
+from trimviz.video import FRAMES, SUFFIXES
 
 PAGE = Path(__file__).parent / "page"
 
@@ -27,10 +27,10 @@ def picture(value: str | None = None, **options: Any) -> gr.Image:
     return image
 
 
-def clip(**options: Any) -> gr.Video:
-    """A video as the path of the file that a person gave; nothing converts it."""
-    video = gr.Video(None, sources=["upload"], include_audio=True, **options)
-    video.preprocess = lambda payload: None if payload is None else payload.path
+def clip(**options: Any) -> gr.File:
+    """A video as the path of the file that a person gave; nothing plays it, since browsers refuse formats read here."""
+    video = gr.File(None, file_types=list(SUFFIXES), **options)
+    video.preprocess = lambda payload: None if payload is None else payload.path  # type: ignore[method-assign]
     return video
 
 

@@ -15,11 +15,12 @@ import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
 from trimviz.compare import Comparison, Divergence, overlap
-from trimviz.types import Panel, Run, Stage
+from trimviz.types import Panel, Run, Stage, Video
 from trimviz.ui.service import FIRST, Result
 from trimviz.video import is_video
 
 THUMB = 168  # pixels, long side of a mask in the table of methods
+STRIP = 96  # and of a frame in the filmstrip
 DROPPED, MERGED = 0.3, 0.6  # brightness there
 PARTS = {
     "vision": "vision",
@@ -219,16 +220,17 @@ def as_python(result: Result, model: str, picture: str) -> str:
 
 
 def as_command(result: Result, model: str, picture: str) -> str:
-    """A command line that makes the same comparison and writes it to a file; "" for tokens chosen by hand."""
-    if result.ask.chosen is not None:
-        return ""
+    """A command line that makes the same comparison and writes it to a file."""
     parts = ["python", "-m", "trimviz", "compare", picture, result.ask.question, "--model", model]
-    parts += ["--method", result.ask.method, "--keep", str(keep(result))]
-    knobs = _knobs(result)
-    if FIRST in knobs:
-        parts += ["--n1", str(knobs.pop(FIRST))]
-    for name, value in knobs.items():
-        parts += ["--knob", f"{name}={json.dumps(value) if isinstance(value, bool) else value}"]
+    if result.ask.chosen is None:
+        parts += ["--method", result.ask.method, "--keep", str(keep(result))]
+        knobs = _knobs(result)
+        if FIRST in knobs:
+            parts += ["--n1", str(knobs.pop(FIRST))]
+        for name, value in knobs.items():
+            parts += ["--knob", f"{name}={json.dumps(value) if isinstance(value, bool) else value}"]
+    else:
+        parts += ["--tokens", ",".join(map(str, result.ask.chosen))]
     if is_video(picture):
         parts += ["--frames", str(result.ask.frames)]
     for name, chosen in result.ask.settings.items():
@@ -256,10 +258,11 @@ def _knobs(result: Result) -> dict[str, Any]:
 
 def takeaway(result: Result, model: str, picture: str) -> str:
     """Buttons that copy the address, code and a command; the page's script does the copying."""
-    command = as_command(result, model, picture)
-    buttons = [("link", "Copy link", ""), ("python", "Copy as Python", as_python(result, model, picture))]
-    if command:
-        buttons.append(("command", "Copy as command", command))
+    buttons = [
+        ("link", "Copy link", ""),
+        ("python", "Copy as Python", as_python(result, model, picture)),
+        ("command", "Copy as command", as_command(result, model, picture)),
+    ]
     made = "".join(
         f'<button type="button" class="plain" data-copy="{kind}" data-text="{escape(text)}">{label}</button>'
         for kind, label, text in buttons
@@ -375,6 +378,22 @@ def data_url(picture: Image.Image, quality: int = 82) -> str:
     buffer = io.BytesIO()
     picture.convert("RGB").save(buffer, "WEBP", quality=quality)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def filmstrip(video: Video) -> str:
+    """The frames that are taken of a video, each with its time, in a row that scrolls."""
+    shown = []
+    for number, (frame, seconds) in enumerate(zip(video.frames, video.times, strict=True), 1):
+        small = frame.copy()
+        small.thumbnail((STRIP, STRIP))
+        at = f"{int(seconds // 60)}:{seconds % 60:04.1f}"
+        shown.append(
+            f'<figure><img src="{data_url(small)}" alt="frame {number}"><figcaption>{at}</figcaption></figure>'
+        )
+    count = len(shown)
+    said = "1 frame is taken of this video" if count == 1 else f"{count} frames are taken of this video"
+    strip = f'<div class="strip" role="group" tabindex="0" aria-label="{said}">{"".join(shown)}</div>'
+    return f'{strip}<p class="quiet">{said}; questions are about it until it is taken away.</p>'
 
 
 def thumbnail(path: Path) -> str:
