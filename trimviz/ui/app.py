@@ -19,11 +19,6 @@ from trimviz.ui.theme import css, theme
 TITLE = "TrimViz"
 LEDE = "See which patches a vision-language model keeps, in which order, and what it says with and without the rest."
 
-AFRESH = (
-    '<p class="quiet">Each question is asked afresh, about one picture or video. Earlier turns and several pictures '
-    "work in the library: <code>compare(model, [a, b], question, before=[(question, answer)])</code>.</p>"
-)
-
 
 def build(service: Service) -> gr.Blocks:
     """The whole page around one model; `show` opens it."""
@@ -69,7 +64,7 @@ def build(service: Service) -> gr.Blocks:
                             run = gr.Button("Run", variant="primary", elem_id="run", scale=2)
                             stop = gr.Button("Stop", elem_id="stop", scale=1)
                         state = gr.HTML(shown[0], elem_id="state", apply_default_css=False)
-                        gr.HTML(AFRESH, elem_id="afresh", apply_default_css=False)
+                        gr.HTML(afresh(service), elem_id="afresh", apply_default_css=False)
                     with gr.Column(elem_id="more"):
                         gr.HTML('<p class="label">Examples</p>', apply_default_css=False)
                         gallery = parts.picks(
@@ -187,6 +182,15 @@ def _folders() -> set:
 
 def _asked(example: Example) -> list[dict[str, str]]:
     return [{"label": question} for question in example.questions]
+
+
+def afresh(service: Service) -> str:
+    """What the page does not do, and where it is done."""
+    about = "picture or video" if service.model.takes_video else "picture"
+    return (
+        f'<p class="quiet">Each question is asked afresh, about one {about}. Earlier turns and several pictures work '
+        "in the library: <code>compare(model, [a, b], question, before=[(question, answer)])</code>.</p>"
+    )
 
 
 def header(service: Service) -> str:
