@@ -63,6 +63,31 @@ def test_a_checkpoint_in_either_layout_answers_as_the_model_did(tmp_path, family
     assert getattr(again.processor, "video", {}) == dict(getattr(model.processor, "video", {}))
 
 
+def test_a_small_checkpoint_as_its_publisher_laid_it_out(tmp_path):
+    """Settings of the picture processor in the words of an older release, template as JSON, weights in bfloat16."""
+    model = write("idefics3", tmp_path)
+    (tmp_path / "chat_template.jinja").unlink()
+    (tmp_path / "chat_template.json").write_text(json.dumps({"chat_template": model.processor.chat_template}))
+    tokens = model.grid**2
+    own = {"processor_class": "Idefics3Processor"}
+    (tmp_path / "processor_config.json").write_text(json.dumps(own | {"image_seq_len": tokens}))
+    saved = json.loads((tmp_path / "preprocessor_config.json").read_text())
+    older = {name: saved[name] for name in ("size", "max_image_size", "image_mean", "image_std", "resample")}
+    older |= {"do_image_splitting": True, "do_pad": True, "image_processor_type": "Idefics3ImageProcessor"}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(own | older))
+    config = json.loads((tmp_path / "config.json").read_text())
+    config.pop("dtype", None)
+    (tmp_path / "config.json").write_text(json.dumps(config | {"torch_dtype": "bfloat16"}))
+    halved = {key: p.bfloat16() for key, p in load_file(tmp_path / "model.safetensors").items()}
+    save_file(halved, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    again = trimviz.load(tmp_path, device="cpu")
+    assert type(again) is type(model) and again.dtype == torch.float32
+    first, second = (m.encode(picture(), QUESTION) for m in (model, again))
+    assert first.ids.tolist() == second.ids.tolist() and first.n == second.n
+    assert first.n % tokens == 0 and first.n > tokens
+    assert len(finish(answer(again, second, limit=3)).run.answer.ids)
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_half_precision_answers(tmp_path, family, dtype):

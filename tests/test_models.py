@@ -20,6 +20,7 @@ from transformers import (
     Qwen2VLProcessor,
     SmolVLMProcessor,
 )
+from transformers.models.llava_onevision.modeling_llava_onevision import unpad_image
 from transformers.models.smolvlm.processing_smolvlm import DEFAULT_CHAT_TEMPLATE
 from transformers.video_utils import VideoMetadata
 
@@ -171,10 +172,25 @@ def test_each_panel_shows_its_box_of_the_picture(family, size):
             middle = shown[row * high + high // 2 - 1 :, col * wide + wide // 2 - 1 :][:2, :2].mean(axis=(0, 1))
             # Within a pixel of the original or of what the model sees, and what eight bits can tell.
             near = max(1.0, (right - left) / wide) + width / 255, max(1.0, (bottom - top) / high) + height / 255
-            if "odd" in family and panel.name == "tiles":  # up to five of the model's pixels on: what is in no patch
-                near = near[0] + 5 * (right - left) / wide, near[1] + 5 * (bottom - top) / high
+            if "odd" in family and panel.name == "tiles":  # five of the model's pixels a tile are in no patch
+                near = near[0] + 2.5 * (right - left) / wide, near[1] + 2.5 * (bottom - top) / high
             assert abs(middle[0] / 255 * width - (left + right) / 2) < near[0], (panel.name, row, col)
             assert abs(middle[1] / 255 * height - (top + bottom) / 2) < near[1], (panel.name, row, col)
+
+
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
+def test_shrunk_tokens_divide_the_unpadded_patches_evenly(size):
+    model, high_wide = llava_onevision(most=1), size[::-1]
+    tiling = model.tiling(high_wide)
+    (layout,) = model.layouts([tiling], [1 + tiling[0] * tiling[1]], torch.tensor([high_wide]))
+    patches = torch.meshgrid(*(torch.arange(tiles * model.grid) for tiles in tiling), indexing="ij")
+    middles = []
+    for axis, shown in enumerate(unpad_image(torch.stack(patches), high_wide)):
+        first, last, count = int(shown.min()), int(shown.max()) + 1, (layout.rows, layout.cols)[axis]
+        assert layout.extent(axis) == pytest.approx((first, last))
+        middles.append(first + (np.arange(count) + 0.5) * (last - first) / count)
+    found = layout.centre[layout.visual][layout.overview :].numpy()
+    np.testing.assert_allclose(found, np.stack(np.meshgrid(*middles, indexing="ij"), axis=-1).reshape(-1, 2))
 
 
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)

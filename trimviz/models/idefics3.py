@@ -1,5 +1,7 @@
 """Idefics3 (Laurençon et al., 2024) and SmolVLM (Marafioti et al., 2025): tiles row by row, then the whole picture.
 
+The first SmolVLM checkpoints are Idefics3 by their config; SmolVLM2, which takes videos, has a family of its own.
+
 Between the tiles stand words that name their row and column; they are text, and no cut touches them. A square of
 patches becomes one token (pixel shuffle). A picture is brought to a whole number of tiles, its aspect changing a
 little, so nothing is padded. The tower has no CLS token. SmolVLM takes a video as its frames, each as one tile behind
@@ -37,8 +39,12 @@ class Idefics3(Model):
     model_type: ClassVar[str] = "idefics3"
     auto_class: ClassVar[type] = Idefics3ForConditionalGeneration
     provides: frozenset[str] = frozenset()
-    checkpoints: ClassVar[tuple[str, ...]] = ("HuggingFaceM4/Idefics3-8B-Llama3",)
-    tokens: ClassVar[str] = "169 (13 x 13) a tile, up to 4 x 4 tiles, and as many for the whole"
+    checkpoints: ClassVar[tuple[str, ...]] = (
+        "HuggingFaceM4/Idefics3-8B-Llama3",
+        "HuggingFaceTB/SmolVLM-256M-Instruct",
+        "HuggingFaceTB/SmolVLM-500M-Instruct",
+    )
+    tokens: ClassVar[str] = "169 (13 x 13) or 64 (8 x 8) a tile, up to 4 x 4 tiles, and as many for the whole"
     default_prompt: ClassVar[str] = "<|begin_of_text|>User:{images}{question}<end_of_utterance>\nAssistant:"
     whole: ClassVar[tuple[str, ...]] = ("vision_model", "connector", "lm_head")
     surround: ClassVar[str] = "<fake_token_around_image>"
@@ -121,11 +127,11 @@ class SmolVLM(Idefics3):
     model_type: ClassVar[str] = "smolvlm"
     auto_class: ClassVar[type] = SmolVLMForConditionalGeneration
     checkpoints: ClassVar[tuple[str, ...]] = (
-        "HuggingFaceTB/SmolVLM-256M-Instruct",
-        "HuggingFaceTB/SmolVLM-500M-Instruct",
+        "HuggingFaceTB/SmolVLM2-256M-Video-Instruct",
+        "HuggingFaceTB/SmolVLM2-500M-Video-Instruct",
         "HuggingFaceTB/SmolVLM2-2.2B-Instruct",
     )
-    tokens: ClassVar[str] = "64 (8 x 8) a tile, up to 4 x 4 tiles, and as many for the whole; 64 a frame"
+    tokens: ClassVar[str] = "64 (8 x 8) or 81 (9 x 9) a tile, up to 4 x 4 tiles, as many for the whole, and a frame"
     default_prompt: ClassVar[str] = "<|im_start|>User:{images}{question}<end_of_utterance>\nAssistant:"
     takes_video: ClassVar[bool] = True
 

@@ -2,11 +2,14 @@
 
 Where the tiles hold more than a certain number of patches, the model shrinks their grid (bilinear), so that a token may
 stand for one and a half patches in each direction. The cells drawn are those of the tokens: their number and extent are
-found by sending the patches' coordinates through the model's own packing. Of several pictures each is one square tile.
+found by sending the patches' coordinates through the model's own packing; shrunk or not, they divide the part of the
+tiles that is no padding evenly. Of several pictures each is one square tile.
 Each frame of a video is shrunk to half the rows and columns, and one newline token ends all of it.
 
 The tower has no CLS token. Where a tile is no whole number of patches wide, the tower never sees the rest at its right
-and bottom; it is cut away from what is shown, and inside the tiles `box` is off by no more than that.
+and bottom, 6 of 384 pixels in the published checkpoints. It is cut away from what is shown, whose cells are therefore
+exact. The rests lie between tiles, so no even grid fits the original: where tiles stand side by side, `box` is off by
+up to half a rest, less than a quarter of a patch.
 """
 
 from __future__ import annotations
@@ -162,10 +165,20 @@ class LlavaOnevision(LlavaNextVideo):
         stitched = tiles[1:].unflatten(0, (rows, cols)).permute(2, 0, 3, 1, 4).reshape(3, rows * reach, cols * reach)
         (top, bottom), (left, right) = layout.extent(0), layout.extent(1)
         canvas = pad_box(picture.size, (cols * side, rows * side))
-        wide, high = (canvas[2] - canvas[0]) / (cols * grid), (canvas[3] - canvas[1]) / (rows * grid)
-        box = (canvas[0] + left * wide, canvas[1] + top * high, canvas[0] + right * wide, canvas[1] + bottom * high)
         patch = reach // grid
-        area = tuple(round(edge * patch) for edge in (left, top, right, bottom))
+
+        def edge(at: float, count: int, first: float, last: float) -> float:
+            """An edge among the patches of `count` tiles, in the pixels in which these go from `first` to `last`."""
+            pixels = at * patch if count == 1 else at * side / grid - (side - reach) / 2
+            return first + (last - first) * pixels / (count * side)
+
+        box = (
+            edge(left, cols, canvas[0], canvas[2]),
+            edge(top, rows, canvas[1], canvas[3]),
+            edge(right, cols, canvas[0], canvas[2]),
+            edge(bottom, rows, canvas[1], canvas[3]),
+        )
+        area = tuple(round(at * patch) for at in (left, top, right, bottom))
         token = np.arange(layout.rows * layout.cols).reshape(layout.rows, layout.cols) + grid**2
         return [
             Panel("overview", restore(tiles[0], images), overview, np.ones_like(overview, dtype=bool), whole),
