@@ -33,6 +33,7 @@ from trimviz.ui import address, events, spaces, start, text
 from trimviz.ui.app import header
 from trimviz.ui.examples import examples
 from trimviz.ui.service import Ask, Service
+from trimviz.video import read_video
 
 METHOD = next(iter(PRUNERS))
 ENDPOINTS = {"/analyze", "/answer", "/compare", "/figure"}
@@ -178,6 +179,12 @@ def test_every_endpoint_takes_a_video_where_the_model_does(image: Path, clip: Pa
 def test_a_video_gets_a_sentence_where_the_model_takes_none(client: Client, clip: Path) -> None:
     with pytest.raises(AppError, match="looks at pictures, not at videos"):
         client.predict(handle_file(clip), QUESTION, METHOD, "9", "", "", api_name="/analyze")
+
+
+def test_a_filmstrip_shows_each_frame_that_is_taken_and_its_time(clip: Path) -> None:
+    strip = text.filmstrip(read_video(clip, 3))
+    assert strip.count("<img") == 3 and "3 frames are taken" in strip
+    assert [at for at in ("0:00.0", "0:02.0", "0:04.0") if at in strip] == ["0:00.0", "0:02.0", "0:04.0"]
 
 
 # --- handlers -----------------------------------------------------------------------------------------------------

@@ -51,7 +51,7 @@ def expose(service: Service) -> None:
         """Which visual tokens of a picture or video a pruning method keeps for a question, in which order, and why.
 
         Args:
-            image: The picture, as PNG, JPEG or WebP.
+            image: A picture (PNG, JPEG, WebP), or a video (such as MP4) where the model takes one.
             question: A question about the picture.
             method: Key of the pruning method.
             keep: Visual tokens per decoder layer, a number such as "64" or a share such as "11.1%".
@@ -70,7 +70,7 @@ def expose(service: Service) -> None:
         """Answer a question about a picture or video with all visual tokens and with the kept ones; say what changed.
 
         Args:
-            image: The picture, as PNG, JPEG or WebP.
+            image: A picture (PNG, JPEG, WebP), or a video (such as MP4) where the model takes one.
             question: A question about the picture.
             method: Key of the pruning method.
             keep: Visual tokens per decoder layer, a number such as "64" or a share such as "11.1%".
@@ -89,7 +89,7 @@ def expose(service: Service) -> None:
         """Several pruning methods on the same picture or video and question, each set beside the same dense answer.
 
         Args:
-            image: The picture, as PNG, JPEG or WebP.
+            image: A picture (PNG, JPEG, WebP), or a video (such as MP4) where the model takes one.
             question: A question about the picture.
             methods: Keys of pruning methods, separated by commas; empty for all that fit the model.
             keep: Visual tokens per decoder layer, a number such as "64" or a share such as "11.1%".
@@ -116,7 +116,7 @@ def expose(service: Service) -> None:
         """Draw a figure for a paper: the picture, scores, kept patches, order and both answers.
 
         Args:
-            image: The picture, as PNG, JPEG or WebP.
+            image: A picture (PNG, JPEG, WebP), or a video (such as MP4) where the model takes one.
             question: A question about the picture.
             method: Key of the pruning method.
             keep: Visual tokens per decoder layer, a number such as "64" or a share such as "11.1%".

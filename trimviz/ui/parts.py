@@ -30,7 +30,7 @@ def picture(value: str | None = None, **options: Any) -> gr.Image:
 def clip(**options: Any) -> gr.File:
     """A video as the path of the file that a person gave; nothing plays it, since browsers refuse formats read here."""
     video = gr.File(None, file_types=list(SUFFIXES), **options)
-    video.preprocess = lambda payload: None if payload is None else payload.path  # type: ignore[method-assign]
+    video.preprocess = lambda payload: None if payload is None else payload.path  # type: ignore[method-assign, union-attr]
     return video
 
 
