@@ -176,3 +176,13 @@ def test_settings_of_the_model(run, tmp_path):
     for setting, words in (("tiling=round", "tiling is one of native, paper"), ("tiling", "Expected --setting NAME=")):
         code, _, err = run("compare", "picture.png", QUESTION, "--model", "llava_next", "--setting", setting)
         assert code == 2 and words in err
+
+
+def test_tokens_take_the_place_of_a_method(run, tmp_path):
+    code, out, _ = run("compare", "picture.png", QUESTION, "--tokens", "7,3,7", "--json", "out.json")
+    assert code == 0 and "chosen" in out
+    assert json.loads((tmp_path / "out.json").read_text())["stages"][-1]["kept"] == [3, 7]
+    assert run("figure", "picture.png", QUESTION, "--tokens", "3,7", "-o", "out.svg")[0] == 0
+    for wrong in ("3;7", "36", "-1"):
+        code, _, err = run("compare", "picture.png", QUESTION, "--tokens", wrong)
+        assert code == 2 and "token" in err

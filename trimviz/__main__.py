@@ -20,6 +20,7 @@ from trimviz.pruners import DEFAULT
 from trimviz.tiny.cli import app as tiny
 
 if TYPE_CHECKING:
+    from trimviz.chosen import Chosen
     from trimviz.compare import Comparison, OnText
     from trimviz.models.base import Model
     from trimviz.pruners import Pruner
@@ -49,6 +50,10 @@ N1 = Annotated[
     str | None,
     typer.Option("--n1", help="Size of the first stage, where there is one: a share such as 0.8, or a count."),
 ]
+Tokens = Annotated[
+    str | None,
+    typer.Option("--tokens", help="Keep just these visual tokens, such as 3,17,42, in place of what a method chooses."),
+]
 Knobs = Annotated[list[str], typer.Option("--knob", help="NAME=VALUE: another setting of the method; may be repeated.")]
 Limit = Annotated[int, typer.Option("--limit", min=1, help="Most tokens of an answer.")]
 Frames = Annotated[int, typer.Option("--frames", min=1, help="How many frames to take of a video, evenly spread.")]
@@ -74,6 +79,7 @@ def compare(
     method: Methods = [DEFAULT],  # noqa: B006
     keep: Keep = "11.1%",
     n1: N1 = None,
+    tokens: Tokens = None,
     knob: Knobs = [],  # noqa: B006
     limit: Limit = 64,
     frames: Frames = 8,
@@ -95,7 +101,7 @@ def compare(
 
     loaded, prompt = _prepare(image, question, model, device, dtype, quantize, frames, setting, before)
     quiet = json_file == Path("-")
-    comparisons = _contest(loaded, prompt, method, keep, n1, knob, limit, _nothing if quiet else _typewriter())
+    comparisons = _contest(loaded, prompt, method, keep, n1, tokens, knob, limit, _nothing if quiet else _typewriter())
     if not quiet:
         typer.echo()
         Console().print(_summary(comparisons))
@@ -125,6 +131,7 @@ def figure(
     method: Methods = [DEFAULT],  # noqa: B006
     keep: Keep = "11.1%",
     n1: N1 = None,
+    tokens: Tokens = None,
     knob: Knobs = [],  # noqa: B006
     limit: Limit = 64,
     frames: Frames = 8,
@@ -146,9 +153,9 @@ def figure(
     from trimviz.video import open_source
 
     loaded, prompt = _prepare(image, question, model, device, dtype, quantize, frames, setting, before)
-    comparisons = _contest(loaded, prompt, method, keep, n1, knob, limit, _nothing)
+    comparisons = _contest(loaded, prompt, method, keep, n1, tokens, knob, limit, _nothing)
     options: dict[str, Any] = {"width": width, "dpi": dpi, "command": shlex.join(["trimviz", *sys.argv[1:]])}
-    if len(set(method)) == len(method):
+    if len(set(method)) == len(method) and not tokens:
         options["labels"] = [PRUNERS[key].name for key in method]
     source = open_source(image, frames)
     if not isinstance(source, Video):
@@ -291,14 +298,30 @@ def _contest(
     keys: list[str],
     keep: str,
     n1: str | None,
+    tokens: str | None,
     settings: list[str],
     limit: int,
     on_text: OnText,
 ) -> list[Comparison]:
     from trimviz.compare import contest
 
-    pruners = [_pruner(key, n1, settings, alone=len(keys) == 1) for key in keys]
+    pruners: list[Pruner]
+    if tokens is None:
+        pruners = [_pruner(key, n1, settings, alone=len(keys) == 1) for key in keys]
+    else:
+        chosen = _chosen(tokens)
+        pruners, keep = [chosen], str(len(chosen.tokens))
     return contest(model, prompt, pruners, keep, limit=limit, on_text=on_text)
+
+
+def _chosen(tokens: str) -> Chosen:
+    """Tokens picked by hand, in place of a method."""
+    from trimviz.chosen import Chosen
+
+    try:
+        return Chosen(tokens=tuple(sorted({int(number) for number in tokens.split(",")})))
+    except ValueError:
+        raise ValueError(f"Expected --tokens to be whole numbers such as 3,17,42; got {tokens!r}.") from None
 
 
 def _pruner(key: str, n1: str | None, settings: list[str], alone: bool) -> Pruner:

@@ -96,7 +96,19 @@ PRESETS = {
     ),
     # What a model that came out of "cpu" goes on with: everything at once, on processors that multiply bfloat16 fast.
     "cpu-further": Preset(
-        stages=(Stage("further", steps=560, batch=16, rate=7e-4, scenes=0, pairs=24, tower=0.5, shares=HARD),),
+        stages=(
+            Stage("further", steps=560, batch=16, rate=7e-4, scenes=0, pairs=24, tower=0.5, shares=HARD),
+            Stage(
+                "last",
+                steps=220,
+                batch=16,
+                rate=6e-4,
+                scenes=0,
+                pairs=24,
+                tower=0.5,
+                shares=(6, 12, 20, 6, 8, 30, 10, 3, 15),
+            ),
+        ),
         workers=0,
         twins=2,
         every=100,
