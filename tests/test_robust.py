@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -13,8 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from crowd import CACHE, GROWTH, crowd, growth, wrong
 from gradio_client import Client, handle_file
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
 from serve import served, started
 from tiny_models import QUESTION, picture
 
@@ -26,6 +28,7 @@ if CHROMIUM is None and "CI" not in os.environ:
 
 WAIT = 120_000  # milliseconds; on a busy machine a page is slow
 PLACE = re.compile(r"queue: \d+/\d+")  # whoever else is being answered
+ABOUT = "q => document.querySelector('#dense .card.dense:not(.stale)')?.dataset.about === `“${q}”`"
 SLOW = 0.4  # seconds after each answer token
 pytestmark = pytest.mark.timeout(900)
 
@@ -45,8 +48,8 @@ def slow() -> Iterator[str]:
         yield url
 
 
-def opened(browser: Browser, url: str) -> Page:
-    page = browser.new_context().new_page()
+def opened(browser: Browser | BrowserContext, url: str) -> Page:
+    page = (browser.new_context() if isinstance(browser, Browser) else browser).new_page()
     page.set_default_timeout(WAIT)
     page.goto(url)
     page.wait_for_selector("#pruned .card.pruned:not(.stale)")
@@ -60,6 +63,14 @@ def asks(page: Page, question: str) -> None:
 
 
 # --- many at once -------------------------------------------------------------------------------------------------
+
+
+def test_nobody_sees_anothers_answer() -> None:
+    """A short run of what `python tests/crowd.py` does for three minutes with eight people and the bundled model."""
+    found = asyncio.run(crowd("random", sessions=3, seconds=15, delay=0.02))
+    assert len(found.shown) >= 3
+    assert wrong("random", found) == []
+    assert growth(found) < CACHE + GROWTH
 
 
 def test_a_place_in_the_queue_is_shown_and_who_leaves_frees_the_worker(browser: Browser, slow: str) -> None:
@@ -94,6 +105,78 @@ def test_a_page_shows_nothing_of_another_session(browser: Browser, slow: str) ->
         assert "secret" not in reply.read().decode()
     for page in (mine, other):
         page.context.close()
+
+
+HELD = """(() => {
+    const plain = window.fetch;
+    window.fetch = async (...asked) => {
+        const reply = await plain(...asked);
+        if (!String(asked[0].url ?? asked[0]).includes("/queue/data")) return reply;
+        const held = new TransformStream({
+            async transform(text, out) {
+                const end = text.search(/data: *{"msg": *"close_stream"/);
+                out.enqueue(end < 0 ? text : text.slice(0, end));
+                if (end < 0) return;
+                await new Promise((done) => { window.letGo = done; });
+                window.letGo = null;
+                out.enqueue(text.slice(end));
+            },
+        });
+        const text = reply.body.pipeThrough(new TextDecoderStream());
+        const body = text.pipeThrough(held).pipeThrough(new TextEncoderStream());
+        return new Response(body, { status: reply.status, headers: reply.headers });
+    };
+})()"""  # the word that nothing is left to wait for comes as late as the test likes
+
+
+def test_a_question_is_answered_that_was_asked_while_the_page_hung_up(browser: Browser, server: str) -> None:
+    context = browser.new_context()
+    context.add_init_script(HELD)
+    page = opened(context, server)
+    for question in ("what is first ?", "what is second ?"):  # of the page's own first stream, and of a later one
+        page.wait_for_function("Boolean(window.letGo)")
+        with page.expect_response("**/queue/join*"):
+            asks(page, question)
+        page.wait_for_timeout(500)  # until the page has taken the reply
+        page.evaluate("window.letGo?.()")
+        page.wait_for_function(ABOUT, arg=question)
+    context.close()
+
+
+def test_a_run_stopped_in_the_queue_never_starts(browser: Browser, slow: str) -> None:
+    first, second, third = (opened(browser, slow) for _ in range(3))
+    asks(first, "what is before ?")
+    first.wait_for_selector("#pruned .card.live")
+    asks(second, "what is queued ?")
+    expect(second.locator("#state")).to_contain_text(PLACE, timeout=WAIT)
+    second.locator("#stop").click()
+    expect(second.locator("#state")).to_contain_text("stopped", timeout=WAIT)
+    asks(third, "what is after ?")
+    expect(third.locator("#state")).to_contain_text(PLACE, timeout=WAIT)
+    first.locator("#stop").click()
+    third.wait_for_selector("#pruned .card.live")  # the queue has come past the second
+    assert "queued" not in second.locator("#dense").inner_html()
+    expect(second.locator("#pruned .card.pruned")).to_be_visible()
+    for page in (first, second, third):
+        page.context.close()
+
+
+def test_the_last_click_counts_where_the_server_hears_of_an_earlier_one_later(browser: Browser, server: str) -> None:
+    page = opened(browser, server)
+    held: list[Route] = []
+    page.route("**/gradio_api/run/**", lambda route: route.continue_() if held else held.append(route))
+    picks = page.locator("#suggestions .pick")
+    with page.expect_request("**/gradio_api/run/**"):
+        picks.nth(0).click()
+    picks.nth(1).click()
+    last = picks.nth(1).inner_text()
+    page.wait_for_function(ABOUT, arg=last)
+    with page.expect_response("**/queue/join*"):
+        held[0].continue_()
+    page.wait_for_timeout(3000)
+    assert page.evaluate(ABOUT, last)
+    assert page.locator("#question textarea").input_value() == last
+    page.context.close()
 
 
 def test_an_open_page_recovers_when_the_server_was_killed(browser: Browser) -> None:

@@ -69,6 +69,14 @@ def test_moving_a_slider_neither_looks_nor_answers_dense_again(
     assert next(step.result for step in service.run(ask)) is service.recall(ask)
 
 
+def test_a_click_that_was_overtaken_on_its_way_ends_nothing() -> None:
+    service = Service(llava())
+    assert service.bump("me", 3) == 3
+    assert service.bump("me", 2) == 2
+    assert service.wanted("me", 3) and not service.wanted("me", 2)
+    assert service.bump("me") == 4
+
+
 def test_a_newer_epoch_ends_a_run_within_one_token(service: Service, ask: Ask) -> None:
     mine = service.bump("me")
     other = service.bump("you")

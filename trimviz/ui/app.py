@@ -29,7 +29,7 @@ def build(service: Service) -> gr.Blocks:
     if done:
         shown = events.whole(done, service, offered)
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(1800, 86400)) as page:
-        epoch = gr.State(events.UNTOUCHED)
+        epoch = gr.Number(events.UNTOUCHED, precision=0, visible=False)
         gr.HTML(header(service), elem_id="head", apply_default_css=False)
         with gr.Tabs() as tabs:
             with gr.Tab("Explore", id="explore"):
@@ -164,6 +164,7 @@ def show(page: gr.Blocks, host: str, port: int, share: bool = False, block: bool
         theme=theme(),
         css=css(),
         js=parts.script("page.js"),
+        head=f"<script>{parts.script('stream.js')}</script>",
         run_history=False,
         footer_links=["api"],
         max_file_size="64mb",

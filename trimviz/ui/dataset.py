@@ -19,7 +19,7 @@ from trimviz.compare import LIMIT
 from trimviz.evaluate.cli import NEEDED
 from trimviz.pruners import PRUNERS
 from trimviz.types import Stage
-from trimviz.ui.events import PRIVATE, SECONDS_A_TOKEN, told
+from trimviz.ui.events import PRIVATE, SECONDS_A_TOKEN, TURN, UNTOUCHED, told
 from trimviz.ui.service import LONGEST, Service
 from trimviz.ui.spaces import gpu
 from trimviz.ui.text import veiled
@@ -90,13 +90,13 @@ def build(service: Service) -> Tab:
 
 def wire(on: Tab, service: Service) -> None:
     """Connect the tab."""
-    epoch = gr.State(0)
+    epoch = gr.Number(UNTOUCHED, precision=0, visible=False)
 
     def own(request: gr.Request) -> str:
         return f"dataset {request.session_hash}"
 
-    def begin(request: gr.Request) -> int:
-        return service.bump(own(request))
+    def begin(turn: int | None, request: gr.Request) -> int:
+        return service.bump(own(request), turn)
 
     def seconds(folder: Path, data: Data, chosen: Sequence[Setting], session: str, epoch: int) -> int:
         return int(SECONDS + len(data.samples) * (1 + len(chosen)) * LIMIT * SECONDS_A_TOKEN)
@@ -129,7 +129,7 @@ def wire(on: Tab, service: Service) -> None:
         yield _says("stopped"), gr.skip()
 
     quick: dict[str, Any] = {"queue": False, "trigger_mode": "multiple", **PRIVATE}
-    on.start.click(begin, None, epoch, **quick).success(
+    on.start.click(begin, epoch, epoch, js=TURN, **quick).success(
         run,
         [epoch, on.files, on.question, on.methods, on.keeps],
         [on.found, on.out],
@@ -140,7 +140,7 @@ def wire(on: Tab, service: Service) -> None:
         show_progress="minimal",
         show_progress_on=[on.found],
     )
-    on.stop.click(begin, None, epoch, **quick)
+    on.stop.click(begin, epoch, epoch, js=TURN, **quick)
 
 
 def settings_of(methods: Sequence[str], keeps: str) -> list[Setting]:

@@ -25,7 +25,9 @@ from trimviz.ui.take import files_of
 from trimviz.video import open_source
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-UNTOUCHED = 0  # the epoch of a page on which nothing was asked yet
+UNTOUCHED, OPENED = 0, 1  # the epochs of a page on which nothing was asked yet, and of what its address asks
+# A page counts its clicks, and what was clicked carries its number along: the server may see them in another order.
+TURN = "(_, ...rest) => [(window.trimviz.turn = (window.trimviz.turn ?? 1) + 1), ...rest]"
 SECONDS_A_TOKEN = 0.2  # of lent GPU time, generously
 SECONDS_A_PICTURE = 8  # for the vision tower and the order table
 SECONDS_A_PREFILL = 6
@@ -35,7 +37,7 @@ SECONDS_A_PREFILL = 6
 class Parts:
     """The components that events read and write."""
 
-    epoch: gr.State
+    epoch: gr.Number
     picture: gr.Image
     clip: gr.File
     strip: gr.HTML
@@ -180,8 +182,8 @@ def wire(
     shown = [on.state, on.view, on.pruned, on.dense, on.detail]
     skip = gr.skip()
 
-    def begin(request: gr.Request) -> int:
-        return service.bump(str(request.session_hash))
+    def begin(turn: int | None, request: gr.Request) -> int:
+        return service.bump(str(request.session_hash), turn)
 
     def restore(request: gr.Request) -> Any:
         """The address, as the page opens; without one, the page has its example from the start."""
@@ -195,7 +197,14 @@ def wire(
         example = next(e for e in offered if str(e.path) == ask.picture)
         sliders = None if ask.keep == KEEP and ask.n1 is None else {"k": ask.keep, "n1": ask.n1}
         settings = {"method": ask.method, "knobs": dict(ask.knobs), "model": dict(ask.settings)}
-        return begin(request), ask.picture, ask.question, settings, sliders, {"items": _labels(example), "picked": -1}
+        return (
+            begin(OPENED, request),
+            ask.picture,
+            ask.question,
+            settings,
+            sliders,
+            {"items": _labels(example), "picked": -1},
+        )
 
     @told
     def run(
@@ -248,9 +257,10 @@ def wire(
             ask = gather(clip or picture, question, settings, sliders, by_hand=True)
             yield from shown_steps(ask, str(request.session_hash), epoch)
 
-    def show_example(value: dict[str, Any]) -> Any:
+    def show_example(turn: int | None, value: dict[str, Any], request: gr.Request) -> Any:
         example = offered[value["picked"]]
-        return str(example.path), None, example.questions[0], {"items": _labels(example), "picked": -1}
+        items = {"items": _labels(example), "picked": -1}
+        return begin(turn, request), str(example.path), None, example.questions[0], items
 
     inputs = [on.epoch, on.picture, on.clip, on.question, on.settings, on.sliders]
     busy: dict[str, Any] = {"concurrency_id": "gpu", "concurrency_limit": 1, "trigger_mode": "multiple", **PRIVATE}
@@ -263,11 +273,15 @@ def wire(
     )  # fmt: skip
     opened.success(arrive, inputs, shown, **busy)
 
-    gr.on([on.run.click, on.question.submit], begin, None, on.epoch, **quick).success(run, inputs, shown, **busy)
-    on.settings.commit(begin, None, on.epoch, **quick).success(again, inputs, shown, **busy)
-    on.sliders.commit(begin, None, on.epoch, **quick).success(moved, inputs, shown, **busy)
-    picked = on.gallery.pick(show_example, on.gallery, [on.picture, on.clip, on.question, on.suggestions], **quick)
-    picked.success(begin, None, on.epoch, **quick).success(run, inputs, shown, **busy)
+    first: dict[str, Any] = {"fn": begin, "inputs": on.epoch, "outputs": on.epoch, "js": TURN, **quick}
+
+    gr.on([on.run.click, on.question.submit], **first).success(run, inputs, shown, **busy)
+    on.settings.commit(**first).success(again, inputs, shown, **busy)
+    on.sliders.commit(**first).success(moved, inputs, shown, **busy)
+    on.gallery.pick(
+        show_example, [on.epoch, on.gallery], [on.epoch, on.picture, on.clip, on.question, on.suggestions],
+        js=TURN, **quick,
+    ).success(run, inputs, shown, **busy)  # fmt: skip
     on.picture.input(lambda: None, None, on.clip, **quick)  # the newer of the two is asked about
 
     @told
@@ -279,10 +293,10 @@ def wire(
     for changed in (on.clip.change, on.settings.commit) if service.model.takes_video else ():
         changed(frames_of, [on.clip, on.settings], on.strip, concurrency_id="draw", concurrency_limit=2, **PRIVATE)
     suggested = on.suggestions.pick(
-        lambda value: value["items"][value["picked"]]["label"], on.suggestions, on.question, **quick
+        None, on.suggestions, on.question, js="(value) => value.items[value.picked].label", **quick
     )
-    suggested.success(begin, None, on.epoch, **quick).success(run, inputs, shown, **busy)
-    on.stop.click(begin, None, on.epoch, **quick).success(lambda: "stopped", None, on.state, **quick)
+    suggested.success(**first).success(run, inputs, shown, **busy)
+    on.stop.click(**first).success(lambda: "stopped", None, on.state, **quick)
 
     @told
     def draw(
@@ -331,12 +345,12 @@ def wire(
             rows[done] = (method, PRUNERS[method].name, result)
             yield text.contest(rows)
 
-    on.contest.click(begin, None, on.epoch, **quick).success(
+    on.contest.click(**first).success(
         contest, [*inputs, on.methods], on.table, **{**busy, "show_progress_on": [on.table]}
     )
 
     def rerun(event: Any) -> None:
-        event.success(begin, None, on.epoch, **quick).success(moved, inputs, shown, **busy)
+        event.success(**first).success(moved, inputs, shown, **busy)
 
     return rerun
 

@@ -172,11 +172,16 @@ class Service:
 
     # --- last one wins --------------------------------------------------------------------------------------------
 
-    def bump(self, session: str) -> int:
-        """Start a new epoch: every run of this session that began earlier ends within one token."""
+    def bump(self, session: str, turn: int | None = None) -> int:
+        """Start a new epoch: every run of this session that began earlier ends within one token.
+
+        turn: what the page itself counts, so that a click which was overtaken on its way ends nothing; without it, the
+        next number.
+        """
         with self._lock:
-            epoch = self._epochs.pop(session, 0) + 1
-            self._epochs[session] = epoch
+            last = self._epochs.pop(session, 0)
+            epoch = last + 1 if turn is None else turn
+            self._epochs[session] = max(last, epoch)
             while len(self._epochs) > SESSIONS:
                 self._epochs.popitem(last=False)
             return epoch

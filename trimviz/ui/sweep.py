@@ -11,7 +11,7 @@ import gradio as gr
 
 from trimviz.pruners import PRUNERS
 from trimviz.sweep import MOST, Point, pairs, sizes, sweep
-from trimviz.ui.events import PRIVATE, gather, told
+from trimviz.ui.events import PRIVATE, TURN, UNTOUCHED, gather, told
 from trimviz.ui.parts import script
 from trimviz.ui.service import Ask, Service
 from trimviz.ui.spaces import gpu
@@ -64,13 +64,13 @@ def wire(
     on: Tab, service: Service, inputs: Sequence[Any], sliders: Any, tabs: gr.Tabs, rerun: Callable[[Any], None]
 ) -> None:
     """Connect the tab; `inputs` are what `gather` takes, `rerun` lets a run follow an event that moved the sliders."""
-    epoch = gr.State(0)
+    epoch = gr.Number(UNTOUCHED, precision=0, visible=False)
 
     def own(request: gr.Request) -> str:
         return f"sweep {request.session_hash}"
 
-    def begin(request: gr.Request) -> int:
-        return service.bump(own(request))
+    def begin(turn: int | None, request: gr.Request) -> int:
+        return service.bump(own(request), turn)
 
     def seconds(ask: Ask, n1s: str, keeps: str, session: str, epoch: int) -> int:
         count = min(MOST, (n1s.count(",") + 1) * (keeps.count(",") + 1))
@@ -119,7 +119,7 @@ def wire(
         return {"k": picked["k"], "n1": n1 if isinstance(n1, int) else None}, gr.Tabs(selected="explore")
 
     quick: dict[str, Any] = {"queue": False, "trigger_mode": "multiple", **PRIVATE}
-    on.start.click(begin, None, epoch, **quick).success(
+    on.start.click(begin, epoch, epoch, js=TURN, **quick).success(
         run,
         [epoch, *inputs, on.n1s, on.keeps],
         on.maps,
@@ -130,7 +130,7 @@ def wire(
         show_progress="minimal",
         show_progress_on=[on.maps],
     )
-    on.stop.click(begin, None, epoch, **quick).success(stopped, on.maps, on.maps, **quick)
+    on.stop.click(begin, epoch, epoch, js=TURN, **quick).success(stopped, on.maps, on.maps, **quick)
     rerun(on.maps.pick(choose, on.maps, [sliders, tabs], **quick))
 
 
