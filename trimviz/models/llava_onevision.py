@@ -105,7 +105,7 @@ class LlavaOnevision(LlavaNextVideo):
         return Look(
             pictures=tuple(pictures),
             tokens=tokens,
-            vision=self.vision(packed[visual], tile, row[visual]),
+            vision=self.vision(packed[visual.to(packed.device)], tile, row[visual]),
             panels=tuple(panels),
             counts=tuple(len(layout.visual) for layout in layouts),
             inputs=inputs,
