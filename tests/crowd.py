@@ -108,9 +108,10 @@ async def ask(page: Page, chance: random.Random, found: Found) -> None:
     """An example, one of its questions and a number of patches; what is shown then is written down."""
     box = page.locator("#question textarea")
     if chance.random() < 0.5:
+        await page.evaluate("document.querySelector('#suggestions .pick').dataset.old = ''")
         await pick(page, "examples", chance)
         await page.wait_for_function(
-            "document.querySelector('#suggestions .pick')?.textContent === "
+            "document.querySelector('#suggestions .pick:first-child:not([data-old])')?.textContent === "
             "document.querySelector('#question textarea').value"
         )
     question = await pick(page, "suggestions", chance)

@@ -58,8 +58,11 @@ def test_a_checkpoint_in_either_layout_answers_as_the_model_did(tmp_path, family
     assert (set(keys) == names) == (layout == "today")
     again = trimviz.load(tmp_path, device="cpu", dtype="float32")
     assert type(again) is type(model) and again.dtype == torch.float32
+    read = again.core.state_dict()
+    assert all(torch.equal(weight, read[name]) for name, weight in model.core.state_dict().items())
     first, second = (finish(answer(m, m.encode(picture(), QUESTION), limit=4)) for m in (model, again))
-    assert torch.equal(first.logits, second.logits)
+    # On some processors the last bit of a product depends on where in memory the weights lie.
+    torch.testing.assert_close(first.logits, second.logits, rtol=0, atol=1e-5)
     assert getattr(again.processor, "video", {}) == dict(getattr(model.processor, "video", {}))
 
 

@@ -161,15 +161,18 @@ def test_a_run_stopped_in_the_queue_never_starts(browser: Browser, slow: str) ->
         page.context.close()
 
 
-def test_the_last_click_counts_where_the_server_hears_of_an_earlier_one_later(browser: Browser, server: str) -> None:
+@pytest.mark.parametrize("row", ["suggestions", "examples"])
+def test_the_last_click_counts_where_the_server_hears_of_an_earlier_one_later(
+    browser: Browser, server: str, row: str
+) -> None:
     page = opened(browser, server)
     held: list[Route] = []
     page.route("**/gradio_api/run/**", lambda route: route.continue_() if held else held.append(route))
-    picks = page.locator("#suggestions .pick")
     with page.expect_request("**/gradio_api/run/**"):
-        picks.nth(0).click()
-    picks.nth(1).click()
-    last = picks.nth(1).inner_text()
+        page.locator(f"#{row} .pick").nth(2).click()
+    pick = page.locator("#suggestions .pick").nth(1)
+    last = pick.inner_text()
+    pick.click()
     page.wait_for_function(ABOUT, arg=last)
     with page.expect_response("**/queue/join*"):
         held[0].continue_()

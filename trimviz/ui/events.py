@@ -258,9 +258,11 @@ def wire(
             yield from shown_steps(ask, str(request.session_hash), epoch)
 
     def show_example(turn: int | None, value: dict[str, Any], request: gr.Request) -> Any:
+        epoch = begin(turn, request)
+        if not service.wanted(str(request.session_hash), epoch):
+            return epoch, *[skip] * 4
         example = offered[value["picked"]]
-        items = {"items": _labels(example), "picked": -1}
-        return begin(turn, request), str(example.path), None, example.questions[0], items
+        return epoch, str(example.path), None, example.questions[0], {"items": _labels(example), "picked": -1}
 
     inputs = [on.epoch, on.picture, on.clip, on.question, on.settings, on.sliders]
     busy: dict[str, Any] = {"concurrency_id": "gpu", "concurrency_limit": 1, "trigger_mode": "multiple", **PRIVATE}
