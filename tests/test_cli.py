@@ -55,7 +55,8 @@ def test_files_let_anyone_recompute_the_selection(run, tmp_path):
     code, out, _ = run("compare", "picture.png", QUESTION, *arguments)
     assert code == 0 and "trimtokenator" in out and "dense" in out
     record = json.loads((tmp_path / "out.json").read_text())
-    arrays = np.load(tmp_path / "out.npz")
+    with np.load(tmp_path / "out.npz") as file:
+        arrays = dict(file)
     assert (record["n"], record["n1"], record["k"]) == (36, 25, 9)
     assert arrays["visual"].shape == (36, 64) and arrays["visual"].dtype == np.float32
     words = arrays["text"][arrays["question"]].astype(float)

@@ -46,7 +46,8 @@
             if (open.size) follow();
           } catch (error) {
             live = false;
-            if (open.size) out.error(error);
+            if (request.signal.aborted) out.close();
+            else if (open.size) out.error(error);
           }
         };
         listen = () => live || follow();
