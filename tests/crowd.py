@@ -23,7 +23,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import psutil
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, Response, async_playwright
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -108,12 +108,9 @@ async def ask(page: Page, chance: random.Random, found: Found) -> None:
     """An example, one of its questions and a number of patches; what is shown then is written down."""
     box = page.locator("#question textarea")
     if chance.random() < 0.5:
-        await page.evaluate("document.querySelector('#suggestions .pick').dataset.old = ''")
-        await pick(page, "examples", chance)
-        await page.wait_for_function(
-            "document.querySelector('#suggestions .pick:first-child:not([data-old])')?.textContent === "
-            "document.querySelector('#question textarea').value"
-        )
+        row = await page.evaluate("gradio_config.components.find((one) => one.props.elem_id === 'examples').id")
+        async with page.expect_response(lambda reply: joins(reply, row)):  # then its own questions are on the page
+            await pick(page, "examples", chance)
     question = await pick(page, "suggestions", chance)
     await page.wait_for_function(ANSWERED, arg=question)
     most = int(await page.locator('.slide[data-name="k"]').get_attribute("max") or 1)
@@ -131,6 +128,11 @@ async def ask(page: Page, chance: random.Random, found: Found) -> None:
             "kept": sorted(await page.evaluate("[...window.trimviz.lens.kept()]")),
         }
     )
+
+
+def joins(reply: Response, trigger: int) -> bool:
+    """Whether it lets a run into the queue that a component set off."""
+    return "/queue/join" in reply.url and json.loads(reply.request.post_data or "{}").get("trigger_id") == trigger
 
 
 def plain(said: str) -> str:
