@@ -47,7 +47,8 @@ ANSWERED = "q => document.querySelector('#dense .card.dense:not(.stale)')?.datas
 SHOWN = """([keep, question]) => {
     const about = (which) => document.querySelector(`#${which} .card.${which}:not(.stale)`)?.dataset.about ?? "";
     return about("pruned").startsWith(`keep ${keep}`) && about("dense") === `“${question}”`
-        && new URLSearchParams(location.search).get("k") === String(keep);
+        && new URLSearchParams(location.search).get("k") === String(keep)
+        && trimviz.lens.limits().run.k === keep && trimviz.lens.exact();
 }"""
 
 

@@ -358,6 +358,21 @@ def test_answers_stream_and_the_last_setting_wins(context: BrowserContext, chatt
     assert page.locator("#pruned .said").inner_text() == said
 
 
+def test_a_choice_stands_where_an_answer_arrives_as_the_slider_is_let_go(context: BrowserContext, chatty: str) -> None:
+    page = open_page(context, chatty)
+    page.locator('.slide[data-name="k"]').evaluate(
+        """(slide) => {
+            slide.dispatchEvent(new PointerEvent("pointerdown", { bubbles: true }));
+            slide.value = 17;
+            slide.dispatchEvent(new Event("input", { bubbles: true }));
+            slide.dispatchEvent(new PointerEvent("pointerup", { bubbles: true }));
+            window.dispatchEvent(new CustomEvent("trimviz:loaded", { detail: { id: "lens", same: false } }));
+        }"""
+    )
+    pruned_says(page, "17 of 36 patches")
+    assert page.locator('.slide[data-name="k"]').input_value() == "17"
+
+
 def test_methods_and_their_settings(context: BrowserContext, chatty: str) -> None:
     page = open_page(context, chatty)
     menu = page.locator("#settings .menu select")

@@ -28,10 +28,11 @@ export function mountControls(element, props, trigger, watch, id, lensId) {
   let sent = "";
   let timer = 0;
   let held = false;
+  let due = false; // a choice was made of which the server has not heard
   const lens = () => window.trimviz?.[lensId];
   const text = (/** @type {number[]|null} */ byHand) => JSON.stringify([now.n1, now.k, byHand]);
 
-  /** Take over what the lens shows; a new picture or method starts from the run that came with it. */
+  /** Take over what the lens shows; a new picture or method starts from the run that came with it, or where a hand is. */
   function adopt(/** @type {boolean} */ same) {
     const host = element.closest("#" + id) ?? element;
     const dock = lens()?.dock;
@@ -39,12 +40,13 @@ export function mountControls(element, props, trigger, watch, id, lensId) {
     limits = lens()?.limits() ?? null;
     root.dataset.state = limits ? "ready" : "empty";
     if (!limits) return;
-    if (!same) [now.n1, now.k] = [limits.n1, limits.k];
+    if (due) [now.n1, now.k] = [Math.min(now.n1, limits.n), Math.min(now.k, limits.n)];
+    else if (!same) [now.n1, now.k] = [limits.n1, limits.k];
     for (const one of inputs) [one.min, one.max] = [String(LEAST[one.dataset.name ?? ""]), String(limits.n)];
     $(".first").hidden = !limits.staged;
     $(".paper").hidden = !limits.paper;
     apply();
-    if (!same) sent = text(null);
+    if (!same) sent = due ? "" : text(null);
   }
 
   /** Redraw the lens and show what it really drew. */
@@ -64,6 +66,7 @@ export function mountControls(element, props, trigger, watch, id, lensId) {
   function flush() {
     window.clearTimeout(timer);
     timer = 0;
+    due = false;
     const kept = lens()?.byHand() ?? null;
     if (!limits) return;
     if (text(kept) === sent) {
@@ -84,6 +87,7 @@ export function mountControls(element, props, trigger, watch, id, lensId) {
   /** @param {string} name @param {number} value */
   function move(name, value) {
     if (!limits || !Number.isFinite(value)) return;
+    due = true;
     now[name] = Math.max(LEAST[name], Math.min(limits.n, Math.round(value)));
     apply();
     later();
