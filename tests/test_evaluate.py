@@ -329,6 +329,15 @@ def told(folder: Path) -> list[dict]:
     return records
 
 
+def alike(ours: Path, theirs: Path) -> None:
+    """Two folders say the same; divergences up to rounding, since sums may differ with where the weights lie."""
+    first, second = told(ours), told(theirs)
+    drifts = [[run.pop("kl") for r in records for run in r.get("runs", {}).values()] for records in (first, second)]
+    assert len(drifts[0]) > 0
+    assert first == second
+    assert drifts[0] == pytest.approx(drifts[1], rel=1e-4, abs=1e-5)
+
+
 def test_everything_is_written_once(tmp_path, monkeypatch):
     path = ask_about(tmp_path)
     (tmp_path / "broken.png").write_text("no picture")
@@ -429,7 +438,7 @@ def test_a_killed_run_goes_on(whole, tmp_path):
     with part.open("ab") as file:
         file.write(b'{"task": "data", "id": "5')  # as if it had been in the middle of a line
     subprocess.run(arguments, cwd=tmp_path, env=environment(), check=True, capture_output=True)
-    assert told(tmp_path / "out") == told(whole / "out")
+    alike(tmp_path / "out", whole / "out")
     assert (tmp_path / "out" / "samples.jsonl").read_bytes().startswith(done)  # kept as it was, times and all
     assert (tmp_path / "out" / "report.html").is_file()
 
@@ -440,7 +449,7 @@ def test_two_processes_agree_with_one(whole, tmp_path):
     ran = subprocess.run(arguments, cwd=tmp_path, env=environment(), capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
     assert json.loads((tmp_path / "out" / "settings.json").read_text())["made"]["processes"] == 2
-    assert told(tmp_path / "out") == told(whole / "out")
+    alike(tmp_path / "out", whole / "out")
     ours, theirs = (pd.read_csv(folder / "out" / "summary.csv") for folder in (tmp_path, whole))
     pd.testing.assert_frame_equal(ours, theirs)
 

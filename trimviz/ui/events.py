@@ -228,6 +228,7 @@ def wire(
             said = skip if step.pruned is None else text.streaming("Pruned answer", step.pruned, "")
             full = skip if step.dense is None else text.streaming("Dense answer", step.dense, "")
             yield _state(step.says + " …", service, ask.question), view, said, full, skip
+        yield skip  # a run's last word is sent a second time as it ends, and may come after what stopped it
 
     @told
     def again(
@@ -298,7 +299,8 @@ def wire(
         None, on.suggestions, on.question, js="(value) => value.items[value.picked].label", **quick
     )
     suggested.success(**first).success(run, inputs, shown, **busy)
-    on.stop.click(**first).success(lambda: "stopped", None, on.state, **quick)
+    # By the queue: behind every word of the run that it stops.
+    on.stop.click(**first).success(lambda: "stopped", None, on.state, concurrency_limit=None, **PRIVATE)
 
     @told
     def draw(

@@ -97,15 +97,18 @@ def wire(
         yield gr.skip()
         session = own(request)
         ask = replace(gather(clip or picture, question, settings, sliders), chosen=None)
-        began, shown = time.monotonic(), 0.0
+        began, shown, last = time.monotonic(), 0.0, None
         for n, points, done in work(ask, n1s, keeps, session, epoch):
             if not service.wanted(session, epoch):
-                return
+                break
             now = time.monotonic()
             if done < len(points) and now - shown < OFTEN:
                 continue
             shown = now
-            yield drawn(ask, n, points, done, (now - began) / max(1, done) * (len(points) - done))
+            last = drawn(ask, n, points, done, (now - began) / max(1, done) * (len(points) - done))
+            yield last
+        if not service.wanted(session, epoch):
+            yield stopped(last)  # again: what it drew last may come after what stopped it
 
     def stopped(value: Any) -> Any:
         return {**value, "stopped": True} if isinstance(value, dict) else gr.skip()
