@@ -31,6 +31,7 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 from playwright.sync_api import Browser, Page, sync_playwright
 from test_lens import synthetic
 
+from trimviz.bench.app import presented
 from trimviz.ui.lens.export import export
 from trimviz.ui.lens.payload import payload
 
@@ -69,27 +70,13 @@ def steps(page: Page, slider: str) -> dict[str, dict[str, float]]:
     for step in range(STEPS):
         page.keyboard.press("ArrowLeft" if step < STEPS // 2 else "ArrowRight")
     page.wait_for_timeout(300)
-    found = {"handled": page.evaluate("() => window.handled"), "presented": latencies(browser.stop_tracing())}
+    found = {"handled": page.evaluate("() => window.handled"), "presented": presented(browser.stop_tracing())}
     told = {}
     for name, times in found.items():
         assert len(times) == STEPS, f"{len(times)} of {STEPS} steps were {name}"
         median, tail = np.median(times), np.percentile(times, 95)
         told[name] = {"median": round(float(median), 2), "p95": round(float(tail), 2), "steps": len(times)}
     return told
-
-
-def latencies(trace: bytes) -> list[float]:
-    """Milliseconds from each key press to the presentation of its frame, out of a trace of Chromium."""
-    begun: dict[tuple[Any, ...], float] = {}
-    found = []
-    events = [event for event in json.loads(trace)["traceEvents"] if event["name"] == "EventLatency"]
-    for event in sorted(events, key=lambda event: event["ts"]):
-        place = (event["pid"], json.dumps(event.get("id2", event.get("id"))))
-        if event["ph"] == "e" and place in begun:
-            found.append((event["ts"] - begun.pop(place)) / 1000)
-        elif event["ph"] == "b" and event["args"]["event_latency"]["event_type"] == "KEY_PRESSED":
-            begun[place] = event["ts"]
-    return found
 
 
 def machine(chromium: str) -> dict[str, Any]:
