@@ -84,6 +84,22 @@ def test_answer_sets_both_answers_side_by_side(client: Client, image: Path) -> N
     assert said["agreement"]["badge"] == expected.badge
 
 
+def test_an_endpoint_takes_several_pictures(client: Client, image: Path) -> None:
+    asked = handle_file(image), QUESTION, METHOD, "9", "", ""
+    said = client.predict(*asked, [handle_file(image)], api_name="/answer")
+    expected = trimviz.compare(llava(), [image, image], QUESTION, METHOD, 9)
+    assert said["n"] == 72 and said["before"] == []
+    assert (said["dense"]["text"], said["pruned"]["text"]) == (expected.dense.answer.text, expected.pruned.answer.text)
+
+
+def test_an_endpoint_takes_earlier_turns_or_says_why_not(client: Client, image: Path) -> None:
+    asked = handle_file(image), QUESTION, METHOD, "9", "", ""
+    with pytest.raises(AppError, match="earlier turns as JSON"):
+        client.predict(*asked, before="what is this?", api_name="/answer")
+    with pytest.raises(AppError, match="leaves out earlier answers"):  # the turns reached the model's chat template
+        client.predict(*asked, before='[["what is this ?", "red"]]', api_name="/answer")
+
+
 def test_compare_gives_a_record_for_each_method(client: Client, image: Path) -> None:
     said = client.predict(handle_file(image), QUESTION, ", ".join(list(PRUNERS)[:3]), "9", api_name="/compare")
     done = [record["method"] for record in said["comparisons"]]
@@ -197,6 +213,9 @@ def test_the_controls_become_a_request() -> None:
     assert ask == Ask("p.png", "q", METHOD, {"positions": "keep"}, 5, 20, None)
     assert events.gather("p.png", "q", None, {"k": 5, "n1": 2, "kept": [3, 1]}, by_hand=True).chosen == (3, 1)
     assert events.gather(None, None, None, None) == Ask("", "")
+    turns = {"turns": [["is it red ?", "yes"]]}
+    ask = events.gather("p.png", "q", None, None, "clip.mp4", ["a.png", "b.png"], turns)
+    assert ask == Ask("clip.mp4", "q", more=("a.png", "b.png"), before=(("is it red ?", "yes"),))
 
 
 @pytest.mark.parametrize(
@@ -206,6 +225,12 @@ def test_the_controls_become_a_request() -> None:
 def test_a_request_that_no_page_sends_is_refused(settings: object, sliders: object) -> None:
     with pytest.raises(ValueError, match=r"\w"):
         events.gather("p.png", "q", settings, sliders, by_hand=True)
+
+
+@pytest.mark.parametrize("turns", ["x", {"turns": [["only a question"]]}, {"turns": 3}, {"turns": [["a", 3]]}])
+def test_a_conversation_that_no_page_sends_is_refused(turns: object) -> None:
+    with pytest.raises(ValueError, match=r"load the page again|earlier turns as JSON"):
+        events.gather("p.png", "q", None, None, turns=turns)
 
 
 def test_errors_become_sentences_in_one_place() -> None:
@@ -351,12 +376,14 @@ def test_an_address_brings_its_request_back() -> None:
     for ask in (
         Ask(str(offered[2].path), offered[2].questions[0], keep=40, n1=300),
         Ask(str(offered[0].path), "is there a star & more?", keep=7, n1=None, knobs={"positions": "keep"}),
+        Ask(str(offered[1].path), "and?", keep=7, before=(("a, b: c=d & \u201ce\u201d?", "yes"), ("or?", "no"))),
     ):
         assert address.read(dict(parse_qsl(address.write(ask, ask.keep, ask.n1, offered))), offered) == ask
 
 
 @pytest.mark.parametrize(
-    "query", [{"example": "none"}, {"k": "x"}, {"method": "x"}, {"knobs": "x:1"}, {"knobs": "positions:up"}]
+    "query",
+    [{"example": "none"}, {"k": "x"}, {"method": "x"}, {"knobs": "x:1"}, {"knobs": "positions:up"}, {"before": "x"}],
 )
 def test_an_address_that_makes_no_sense_is_refused(query: dict[str, str]) -> None:
     with pytest.raises(ValueError, match=r"\w"):
@@ -373,18 +400,28 @@ def test_copied_code_and_command_keep_the_same_patches(tmp_path: Path, monkeypat
     result = service.finish(ask)
     kept = result.comparison.pruned.kept.tolist()
     where = example.path.relative_to(Path.cwd()).as_posix()
-    exec(text.as_python(result, "tiny", where), {})
+    exec(text.as_python(result, "tiny", [where]), {})
     assert capsys.readouterr().out.startswith(str(kept))
-    command = shlex.split(text.as_command(result, "tiny", where))
+    command = shlex.split(text.as_command(result, "tiny", [where]))
     assert command[:4] == ["python", "-m", "trimviz", "compare"]
     out = tmp_path / "comparison.json"
     done = CliRunner().invoke(cli, [*command[3:-1], str(out)], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     assert sorted(json.loads(out.read_text())["order"]) == kept
+    more = replace(ask, keep=30, more=(str(examples(drawn_first=True)[1].path),), before=(("is 1 = 1 ?", "yes"),))
+    result = service.finish(more)
+    files = [where, where.replace("scene-1", "scene-2")]
+    exec(text.as_python(result, "tiny", files), {})
+    assert capsys.readouterr().out.startswith(str(result.comparison.pruned.kept.tolist()))
+    command = shlex.split(text.as_command(result, "tiny", files))
+    assert CliRunner().invoke(cli, [*command[3:-1], str(out)], catch_exceptions=False).exit_code == 0
+    written = json.loads(out.read_text())
+    assert written["before"] == [["is 1 = 1 ?", "yes"]] and written["n"] == 1152
+    assert sorted(written["order"]) == result.comparison.pruned.kept.tolist()
     by_hand = service.finish(replace(ask, chosen=(5, 1, 9)))
-    exec(text.as_python(by_hand, "tiny", where), {})
+    exec(text.as_python(by_hand, "tiny", [where]), {})
     assert capsys.readouterr().out.startswith("[1, 5, 9]")
-    command = shlex.split(text.as_command(by_hand, "tiny", where))
+    command = shlex.split(text.as_command(by_hand, "tiny", [where]))
     assert CliRunner().invoke(cli, [*command[3:-1], str(out)], catch_exceptions=False).exit_code == 0
     assert json.loads(out.read_text())["stages"][-1]["kept"] == [1, 5, 9]
 

@@ -358,6 +358,42 @@ def test_answers_stream_and_the_last_setting_wins(context: BrowserContext, chatt
     assert page.locator("#pruned .said").inner_text() == said
 
 
+def test_a_question_is_followed_up_and_asked_about_several_pictures(context: BrowserContext, bundled: str) -> None:
+    page = open_page(context, bundled)
+    first, said = page.locator("#question textarea").input_value(), page.locator("#dense .said").inner_text()
+    assert page.locator("#turns").is_hidden()
+    page.locator("#follow").click()
+    expect(page.locator("#turns")).to_contain_text(said)
+    expect(page.locator("#question textarea")).to_be_focused()
+    assert page.locator("#turns dd").all_inner_texts() == [first, said]
+    page.keyboard.type("how many things are there ?")
+    page.locator("#run").click()
+    page.wait_for_function("document.querySelector('#dense .card.dense')?.dataset.about.includes('how many')")
+    assert "before=" in page.url
+    other = open_page(context, page.url)
+    expect(other.locator("#turns dd").first).to_have_text(first)
+    shoot(page, "follow-up")
+
+    page.locator("#turns").get_by_role("button", name="Start over").click()
+    expect(page.locator("#dense .stale-note")).to_contain_text("stale")
+    assert page.locator("#turns").is_hidden()
+    page.locator("#others button").first.click()
+    drawn = [str(Path(__file__).parents[1] / "assets" / "examples" / f"scene-{number}.png") for number in (2, 3)]
+    page.locator("#others input[type=file]").set_input_files(drawn)
+    expect(page.locator("#others")).to_contain_text("scene-3")
+    page.locator("#run").click()
+    pruned_says(page, "192 of 1728 patches")
+    assert page.locator(".lens .panel canvas").count() == 3 and "before=" not in page.url
+    shoot(page, "several-pictures")
+    page.locator("#examples .pick").nth(1).click()
+    pruned_says(page, "64 of 576 patches")
+    expect(page.locator("#others")).not_to_contain_text("scene-3")
+
+    page.locator("#question textarea").fill("never asked")
+    page.locator("#follow").click()
+    expect(page.locator(".toast-body")).to_contain_text("run the question first")
+
+
 def test_a_choice_stands_where_an_answer_arrives_as_the_slider_is_let_go(context: BrowserContext, chatty: str) -> None:
     page = open_page(context, chatty)
     page.locator('.slide[data-name="k"]').evaluate(

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from tiny_models import QUESTION, llava, picture
 
+import trimviz
 from trimviz import engine
 from trimviz.compare import compare
 from trimviz.pruners import PRUNERS
@@ -48,6 +49,27 @@ def test_a_run_streams_pruned_then_dense_and_equals_compare(service: Service, as
     assert result.comparison.pruned.answer.ids == expected.pruned.answer.ids
     assert result.comparison.dense.answer.ids == expected.dense.answer.ids
     assert result.comparison.pruned.kept.tolist() == expected.pruned.kept.tolist() == seen[0].run.kept.tolist()
+
+
+def test_several_pictures_and_earlier_turns_equal_compare(tmp_path: Path) -> None:
+    service = Service(trimviz.load("tiny", device="cpu"))
+    files = [tmp_path / f"{seed}.png" for seed in (0, 1)]
+    for seed, path in enumerate(files):
+        picture(seed=seed).save(path)
+    one = Ask(str(files[0]), "what is the colour ?", keep=12, limit=4)
+    two = replace(one, more=(str(files[1]),))
+    talk = replace(two, before=(("what is this ?", "a red circle"),))
+    for ask in (two, talk):
+        comparison = service.finish(ask).comparison
+        expected = trimviz.compare(service.model, files, ask.question, keep=12, limit=4, before=ask.before)
+        assert comparison.n == 1152 and comparison.before == ask.before
+        assert comparison.prompt == expected.prompt and ("a red circle" in expected.prompt) == bool(ask.before)
+        assert comparison.dense.answer.ids == expected.dense.answer.ids
+        assert comparison.pruned.kept.tolist() == expected.pruned.kept.tolist()
+        assert service.said(ask) == expected.dense.answer.text
+    assert service.said(one) is None, "one picture is another question"
+    with pytest.raises(ValueError, match="about 9 pictures; at most 8"):
+        service.finish(replace(one, more=(one.picture,) * 8))
 
 
 def test_the_table_holds_what_runs_keep(service: Service, ask: Ask) -> None:

@@ -61,9 +61,17 @@ Settings = Annotated[
     list[str],
     typer.Option("--setting", help="NAME=VALUE: a setting of the model, see `trimviz models`; may be repeated."),
 ]
+Also = Annotated[
+    list[Path],
+    typer.Option("--also", metavar="IMAGE", help="A further picture that the question is about; may be repeated."),
+]
 Before = Annotated[
     list[str],
-    typer.Option("--before", metavar="QUESTION=ANSWER", help="An earlier turn of the conversation; may be repeated."),
+    typer.Option(
+        "--before",
+        metavar="QUESTION=ANSWER",
+        help='An earlier turn, or as JSON ["question", "answer"]; may be repeated.',
+    ),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps, or split over all GPUs.")]
 Dtype = Annotated[str, typer.Option("--dtype", help="auto, float32, bfloat16 or float16.")]
@@ -84,6 +92,7 @@ def compare(
     limit: Limit = 64,
     frames: Frames = 8,
     setting: Settings = [],  # noqa: B006
+    also: Also = [],  # noqa: B006
     before: Before = [],  # noqa: B006
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the comparison to this file, - for the screen.")
@@ -99,7 +108,7 @@ def compare(
     from trimviz.compare import overlap
     from trimviz.record import as_json, save_npz
 
-    loaded, prompt = _prepare(image, question, model, device, dtype, quantize, frames, setting, before)
+    loaded, prompt = _prepare([image, *also], question, model, device, dtype, quantize, frames, setting, before)
     quiet = json_file == Path("-")
     comparisons = _contest(loaded, prompt, method, keep, n1, tokens, knob, limit, _nothing if quiet else _typewriter())
     if not quiet:
@@ -136,6 +145,7 @@ def figure(
     limit: Limit = 64,
     frames: Frames = 8,
     setting: Settings = [],  # noqa: B006
+    also: Also = [],  # noqa: B006
     before: Before = [],  # noqa: B006
     panels: Annotated[
         str | None, typer.Option(help="Panels to show, separated by commas; all of them without it.")
@@ -152,14 +162,13 @@ def figure(
     from trimviz.types import Video
     from trimviz.video import open_source
 
-    loaded, prompt = _prepare(image, question, model, device, dtype, quantize, frames, setting, before)
+    loaded, prompt = _prepare([image, *also], question, model, device, dtype, quantize, frames, setting, before)
     comparisons = _contest(loaded, prompt, method, keep, n1, tokens, knob, limit, _nothing)
     options: dict[str, Any] = {"width": width, "dpi": dpi, "command": shlex.join(["trimviz", *sys.argv[1:]])}
     if len(set(method)) == len(method) and not tokens:
         options["labels"] = [PRUNERS[key].name for key in method]
-    source = open_source(image, frames)
-    if not isinstance(source, Video):
-        options["originals"] = [source]
+    sources = [open_source(path, frames) for path in (image, *also)]
+    options["originals"] = [source for source in sources if not isinstance(source, Video)]
     if out.suffix.lower() in draw.SUFFIXES:
         out.parent.mkdir(parents=True, exist_ok=True)
         typer.echo(draw.order_movie(comparisons[0].pruned, out))
@@ -261,7 +270,7 @@ def app_command(
 
 
 def _prepare(
-    image: Path,
+    images: list[Path],
     question: str,
     model: str,
     device: str,
@@ -275,13 +284,11 @@ def _prepare(
     from trimviz.models import load
     from trimviz.video import open_source
 
-    picture = open_source(image, frames)  # before the model is loaded, which can take long
+    pictures = [open_source(path, frames) for path in images]  # before the model is loaded, which can take long
     chosen = dict(_pair(item, "--setting") for item in settings)
     with Console(stderr=True).status(f"loading {model}"):
         loaded = load(model, device, dtype, quantize, **chosen)
-    return loaded, ask(
-        loaded, picture, question, before=[_pair(item, "--before", "QUESTION=ANSWER") for item in before]
-    )
+    return loaded, ask(loaded, pictures, question, before=[_turn(item) for item in before])
 
 
 def _pair(item: str, option: str, form: str = "NAME=VALUE") -> tuple[str, str]:
@@ -290,6 +297,16 @@ def _pair(item: str, option: str, form: str = "NAME=VALUE") -> tuple[str, str]:
     if not separator:
         raise ValueError(f"Expected {option} {form}, got {item!r}.")
     return name, value
+
+
+def _turn(item: str) -> tuple[str, str]:
+    """An earlier question and its answer, of which the question may hold "=" where they come as JSON."""
+    if not item.startswith("["):
+        return _pair(item, "--before", "QUESTION=ANSWER")
+    from trimviz.compare import read_turns
+
+    (turn,) = read_turns(f"[{item}]")
+    return turn
 
 
 def _contest(

@@ -6,6 +6,7 @@ Torch ends here: what leaves is `Run` and `Comparison`, in numpy.
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -68,6 +69,7 @@ class Comparison:
     processor: Mapping[str, Any]  # settings of the image processor
     prompt: str  # as the chat template wrote it, one placeholder a picture
     question: str
+    before: tuple[tuple[str, str], ...]  # earlier turns of the conversation, each a question and its answer
     n: int  # visual tokens, N
     dense: Run
     pruned: Run
@@ -160,6 +162,7 @@ def judge(model: Model, prompt: Encoded, dense: Trace, pruned: Trace) -> Compari
         processor=model.processor.image_processor.to_dict(),
         prompt=prompt.text,
         question=prompt.asked,
+        before=prompt.before,
         n=prompt.n,
         dense=dense.run,
         pruned=pruned.run,
@@ -208,6 +211,17 @@ def ask(
     pictures = [open_source(p, frames) for p in several]
     with model.lock:
         return model.encode(pictures, question, before)
+
+
+def read_turns(text: str) -> tuple[tuple[str, str], ...]:
+    """Earlier turns of a conversation out of JSON, [[question, answer], ...]; ValueError for anything else."""
+    try:
+        found = json.loads(text or "[]")
+        if all(isinstance(asked, str) and isinstance(said, str) for asked, said in found):
+            return tuple((asked, said) for asked, said in found)
+    except (TypeError, ValueError):
+        pass
+    raise ValueError(f'Expected earlier turns as JSON such as [["what is this?", "a dog"]]; got {text[:60]!r}.')
 
 
 def contest(

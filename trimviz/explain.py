@@ -65,7 +65,7 @@ def explain(
         similarity = _similarity(visual)
         stages: tuple[Stage, ...] = ()
         if run.stages:
-            stages = engine.prefill(model, model.prompt(look, unrelated), pruner, run.budget).stages
+            stages = engine.prefill(model, model.prompt(look, unrelated, prompt.before), pruner, run.budget).stages
     scores = run.stages[0].scores if run.stages else {}
     length = norms.cpu().numpy()
     return Explanation(

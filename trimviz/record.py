@@ -1,8 +1,9 @@
 """The public file formats: a comparison as JSON, and what the selection was made from as NPZ.
 
-JSON keys: `format`, `model`, `revision`, `device`, `dtype`, `settings` (of the model family), `question`, `method`,
-`knobs`, `budget`, `n`, `n1`, `k` (visual tokens made, after the first stage, left at the end), `alpha` (N values, null
-where the method has none), `order` (the k kept tokens as they were picked, null where the method has no order),
+JSON keys: `format`, `model`, `revision`, `device`, `dtype`, `settings` (of the model family), `question`, `before`
+(earlier turns, each a question and its answer), `method`, `knobs`, `budget`, `n`, `n1`, `k` (visual tokens made, after
+the first stage, left at the end), `alpha` (N values, null where the method has none), `order` (the k kept tokens as
+they were picked, null where the method has no order),
 `stages` (each `name`, `depth`, `kept`, and `merged`, those among the kept that live on in another's place), `scores`
 ({name: N values, null = already gone}), `dense` and `pruned` (each `text`, `ids`, `logprobs`, `finished`), `agreement`
 (`same`, `badge`, `diff`, `divergence`, `dense_under_pruned`, `kl`, `mean_kl`), `cost` (`dense` and `pruned`, each
@@ -47,6 +48,7 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
         "dtype": comparison.dtype,
         "settings": dict(comparison.settings),
         "question": comparison.question,
+        "before": [list(turn) for turn in comparison.before],
         "method": run.method,
         "knobs": dict(run.knobs),
         "budget": run.budget,

@@ -125,6 +125,7 @@ class Encoded:
     panels: tuple[Panel, ...]
     seconds: float  # time in the vision tower and the projector
     newline: Tensor | None = None  # (T,) int: the row that a newline token ends, -1 elsewhere; never `visual`
+    before: tuple[tuple[str, str], ...] = ()  # earlier turns of the conversation, each a question and its answer
     memo: dict[Any, Any] = field(default_factory=dict)  # scores worth computing once per picture and question
 
     @property

@@ -78,6 +78,7 @@ def _comparison(c: Comparison, label: str) -> dict[str, Any]:
         "processor": dict(c.processor),
         "prompt": c.prompt,
         "question": c.question,
+        "before": [list(turn) for turn in c.before],
         "n": c.n,
         "panels": [
             {

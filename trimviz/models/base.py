@@ -180,7 +180,7 @@ class Model(ABC):
             raise ValueError(f"The prompt has {len(ids)} tokens and the model takes {limit}; ask a shorter question.")
         offsets = torch.tensor(batch["offset_mapping"], device=self.device)
         seen = ids == self.tokenizer.convert_tokens_to_ids(self.standing(placeholder))
-        asked = (offsets[:, 0] < end) & (offsets[:, 1] > start) & ~seen
+        own = (offsets[:, 0] < end) & (offsets[:, 1] > start) & ~seen
         embeds = self.embed(ids).detach().clone()
         embeds[seen] = look.tokens.to(embeds)
         newline = torch.full_like(ids, -1)
@@ -193,11 +193,12 @@ class Model(ABC):
             embeds=embeds,
             positions=self.positions(ids, look),
             visual=seen & (newline < 0),
-            question=asked,
+            question=own,
             vision=look.vision.to(ids.device),
             panels=look.panels,
             seconds=look.seconds,
             newline=newline,
+            before=tuple((asked, said) for asked, said in before),
         )
 
     def expand(self, look: Look, placeholder: str) -> list[str]:

@@ -1,16 +1,17 @@
-"""The state of the page in the browser's address: example, k, n1, method, knobs, model, q; it outlives restarts.
+"""The state of the page in the browser's address, so that it outlives restarts.
 
-The lens adds what only it needs, such as `view`.
+Its keys are example, k, n1, method, knobs, model, before and q; the lens adds what only it needs, such as `view`.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
-from trimviz.compare import pick
+from trimviz.compare import pick, read_turns
 from trimviz.ui.examples import Example
 from trimviz.ui.service import KEEP, Ask, fingerprint
 
@@ -33,6 +34,8 @@ def read(query: Mapping[str, str], offered: Sequence[Example]) -> Ask:
             raise ValueError(f"The address names a setting {key!r}, which {ask.method} does not have.")
         knobs[key] = settings[key].parse(value)
     ask = replace(ask, knobs=knobs, settings=dict(_pairs(query.get("model", ""))))
+    if "before" in query:
+        ask = replace(ask, before=read_turns(query["before"]))
     ask = replace(ask, keep=number(query["k"], "k") if "k" in query else KEEP)
     return replace(ask, n1=number(query["n1"], "n1")) if "n1" in query else ask
 
@@ -51,6 +54,8 @@ def write(ask: Ask, k: int | float, n1: float | int | None, offered: Sequence[Ex
         query["knobs"] = ",".join(f"{name}:{value}" for name, value in ask.knobs.items())
     if ask.settings:
         query["model"] = ",".join(f"{name}:{value}" for name, value in ask.settings.items())
+    if ask.before:
+        query["before"] = json.dumps(ask.before, ensure_ascii=False, separators=(",", ":"))
     return urlencode(query, safe=",:")
 
 

@@ -50,6 +50,13 @@ def build(service: Service) -> gr.Blocks:
                         ):
                             clip = parts.clip(label="Video", show_label=False, height=120, elem_id="clip")
                             strip = gr.HTML("", elem_id="strip", apply_default_css=False)
+                        with gr.Accordion("Add more pictures", open=False, elem_id="others"):
+                            more = parts.pictures(label="More pictures", show_label=False, height=120)
+                            gr.HTML(
+                                '<p class="quiet">The question is about the picture above, then these in order.</p>',
+                                apply_default_css=False,
+                            )
+                        turns = parts.turns()
                         question = gr.Textbox(
                             first.questions[0],
                             label="Question",
@@ -63,8 +70,8 @@ def build(service: Service) -> gr.Blocks:
                         with gr.Row(elem_id="go"):
                             run = gr.Button("Run", variant="primary", elem_id="run", scale=2)
                             stop = gr.Button("Stop", elem_id="stop", scale=1)
+                            follow = gr.Button("Follow up", elem_id="follow", scale=1)
                         state = gr.HTML(shown[0], elem_id="state", apply_default_css=False)
-                        gr.HTML(afresh(service), elem_id="afresh", apply_default_css=False)
                     with gr.Column(elem_id="more"):
                         gr.HTML('<p class="label">Examples</p>', apply_default_css=False)
                         gallery = parts.picks(
@@ -124,10 +131,13 @@ def build(service: Service) -> gr.Blocks:
             picture,
             clip,
             strip,
+            more,
+            turns,
             question,
             suggestions,
             run,
             stop,
+            follow,
             state,
             gallery,
             settings,
@@ -146,7 +156,8 @@ def build(service: Service) -> gr.Blocks:
             table,
         )
         rerun = events.wire(page, parts_of_page, service, offered, done is not None)
-        sweep.wire(sizes, service, [picture, clip, question, settings, sliders], sliders, tabs, rerun)
+        asked = [picture, question, settings, sliders, clip, more, turns]
+        sweep.wire(sizes, service, asked, sliders, tabs, rerun)
         dataset.wire(many, service)
         api.expose(service)
     return page
@@ -183,15 +194,6 @@ def _folders() -> set:
 
 def _asked(example: Example) -> list[dict[str, str]]:
     return [{"label": question} for question in example.questions]
-
-
-def afresh(service: Service) -> str:
-    """What the page does not do, and where it is done."""
-    about = "picture or video" if service.model.takes_video else "picture"
-    return (
-        f'<p class="quiet">Each question is asked afresh, about one {about}. Earlier turns and several pictures work '
-        "in the library: <code>compare(model, [a, b], question, before=[(question, answer)])</code>.</p>"
-    )
 
 
 def header(service: Service) -> str:

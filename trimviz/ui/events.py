@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from typing import Any
 
 import gradio as gr
 
-from trimviz.compare import pick
+from trimviz.compare import pick, read_turns
 from trimviz.pruners import PRUNERS
 from trimviz.types import Video
 from trimviz.ui import address, text
@@ -28,6 +29,7 @@ PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden
 UNTOUCHED, OPENED = 0, 1  # the epochs of a page on which nothing was asked yet, and of what its address asks
 # A page counts its clicks, and what was clicked carries its number along: the server may see them in another order.
 TURN = "(_, ...rest) => [(window.trimviz.turn = (window.trimviz.turn ?? 1) + 1), ...rest]"
+FOCUS = "() => document.querySelector('#question textarea').focus()"
 SECONDS_A_TOKEN = 0.2  # of lent GPU time, generously
 SECONDS_A_PICTURE = 8  # for the vision tower and the order table
 SECONDS_A_PREFILL = 6
@@ -41,10 +43,13 @@ class Parts:
     picture: gr.Image
     clip: gr.File
     strip: gr.HTML
+    more: gr.Files
+    turns: gr.HTML
     question: gr.Textbox
     suggestions: gr.HTML
     run: gr.Button
     stop: gr.Button
+    follow: gr.Button
     state: gr.HTML
     gallery: gr.HTML
     settings: gr.HTML
@@ -95,13 +100,24 @@ def told(handler: Callable[..., Any]) -> Callable[..., Any]:
     return once
 
 
-def gather(picture: str | None, question: str | None, settings: Any, sliders: Any, by_hand: bool = False) -> Ask:
+def gather(
+    picture: str | None,
+    question: str | None,
+    settings: Any,
+    sliders: Any,
+    clip: str | None = None,
+    more: Sequence[str] | None = None,
+    turns: Any = None,
+    *,
+    by_hand: bool = False,
+) -> Ask:
     """What the controls say, checked, since anybody can post anything; ValueError for what makes no sense.
 
-    by_hand: whether patches that were toggled replace the method.
+    clip: a video, which is asked about in place of the picture. more: further pictures. turns: the value of
+    `parts.turns`. by_hand: whether patches that were toggled replace the method.
     """
-    settings, sliders = settings or {}, sliders or {}
-    if not isinstance(settings, dict) or not isinstance(sliders, dict):
+    settings, sliders, turns = settings or {}, sliders or {}, turns or {}
+    if not all(isinstance(value, dict) for value in (settings, sliders, turns)):
         raise ValueError("The settings of the page did not arrive as expected; load the page again.")
     method = settings.get("method", Ask.method)
     knobs = {knob.name: knob for knob in type(pick(method, {})).knobs()}
@@ -118,7 +134,7 @@ def gather(picture: str | None, question: str | None, settings: Any, sliders: An
     if kept is not None and not (isinstance(kept, list) and all(isinstance(token, int) for token in kept)):
         raise ValueError("The chosen patches did not arrive as numbers; load the page again.")
     return Ask(
-        picture or "",
+        clip or picture or "",
         question or "",
         method,
         chosen,
@@ -127,6 +143,8 @@ def gather(picture: str | None, question: str | None, settings: Any, sliders: An
         None if kept is None else tuple(kept),
         frames=frames,
         settings={str(name): str(value) for name, value in own.items()},
+        more=tuple(more or ()),
+        before=read_turns(json.dumps(turns.get("turns", []))),
     )
 
 
@@ -166,7 +184,7 @@ def picture_of(sight: Sight, result: Result | None, question: str, afresh: bool 
     value = payload(told, sight.table, explanation, question, sight.originals, default=sight.default)
     knobs = {name: setting for name, setting in sight.run.knobs.items() if name != FIRST}
     # Sliders move within one key: an answer that arrives during a drag must not pull them back.
-    about = (value["panels"][0]["picture"], question, sight.run.method, knobs, afresh)
+    about = ([panel["picture"] for panel in value["panels"]], question, sight.run.method, knobs, afresh)
     value["key"] = hashlib.sha256(repr(about).encode()).hexdigest()
     return value
 
@@ -188,7 +206,7 @@ def wire(
     def restore(request: gr.Request) -> Any:
         """The address, as the page opens; without one, the page has its example from the start."""
         if ready and not request.query_params:
-            return UNTOUCHED, *[skip] * 5
+            return UNTOUCHED, *[skip] * 6
         try:
             ask = address.read(dict(request.query_params), offered)
         except ValueError as problem:
@@ -204,16 +222,14 @@ def wire(
             settings,
             sliders,
             {"items": _labels(example), "picked": -1},
+            {"turns": ask.before},
         )
 
     @told
-    def run(
-        epoch: int, picture: str, clip: str | None, question: str, settings: Any, sliders: Any, request: gr.Request
-    ) -> Iterator[Any]:
-        """Pruned, then dense, then what differs."""
-        toggled = isinstance(sliders, dict) and sliders.get("kept") is not None
-        ask = gather(clip or picture, question, settings, sliders)
-        yield from shown_steps(ask, str(request.session_hash), epoch, toggled)
+    def run(request: gr.Request, epoch: int, *asked: Any) -> Iterator[Any]:
+        """Pruned, then dense, then what differs; `asked` is what `gather` takes."""
+        toggled = gather(*asked, by_hand=True).chosen is not None
+        yield from shown_steps(gather(*asked), str(request.session_hash), epoch, toggled)
 
     def shown_steps(ask: Ask, session: str, epoch: int, afresh: bool = False) -> Iterator[Any]:
         yield skip
@@ -231,47 +247,53 @@ def wire(
         yield skip  # a run's last word is sent a second time as it ends, and may come after what stopped it
 
     @told
-    def again(
-        epoch: int, picture: str, clip: str | None, question: str, settings: Any, sliders: Any, request: gr.Request
-    ) -> Iterator[Any]:
+    def again(request: gr.Request, epoch: int, *asked: Any) -> Iterator[Any]:
         """The same after a setting moved; nothing where nothing was asked yet."""
         yield skip
-        if (clip or picture) and question:
-            yield from run(epoch, picture, clip, question, settings, sliders, request)
+        ask = gather(*asked)
+        if ask.picture and ask.question:
+            yield from run(request, epoch, *asked)
 
     @told
-    def arrive(
-        epoch: int, picture: str, clip: str | None, question: str, settings: Any, sliders: Any, request: gr.Request
-    ) -> Iterator[Any]:
+    def arrive(request: gr.Request, epoch: int, *asked: Any) -> Iterator[Any]:
         """What the address asked for."""
         yield skip  # a generator that yields nothing would empty the page
         if epoch != UNTOUCHED:
-            yield from run(epoch, picture, clip, question, settings, sliders, request)
+            yield from run(request, epoch, *asked)
 
     @told
-    def moved(
-        epoch: int, picture: str, clip: str | None, question: str, settings: Any, sliders: Any, request: gr.Request
-    ) -> Iterator[Any]:
+    def moved(request: gr.Request, epoch: int, *asked: Any) -> Iterator[Any]:
         """The same after a slider moved or a patch was toggled."""
         yield skip
-        if (clip or picture) and question:
-            ask = gather(clip or picture, question, settings, sliders, by_hand=True)
+        ask = gather(*asked, by_hand=True)
+        if ask.picture and ask.question:
             yield from shown_steps(ask, str(request.session_hash), epoch)
+
+    @told
+    def follow(*asked: Any) -> Any:
+        """The question and its dense answer become an earlier turn and make room for the next question."""
+        ask = gather(*asked)
+        said = service.said(ask)
+        if said is None:
+            raise ValueError("There is no answer to follow up yet; run the question first.")
+        return {"turns": [*ask.before, (ask.question, said)]}, ""
 
     def show_example(turn: int | None, value: dict[str, Any], request: gr.Request) -> Any:
         epoch = begin(turn, request)
         if not service.wanted(str(request.session_hash), epoch):
-            return epoch, *[skip] * 4
+            return epoch, *[skip] * 6
         example = offered[value["picked"]]
-        return epoch, str(example.path), None, example.questions[0], {"items": _labels(example), "picked": -1}
+        labels = {"items": _labels(example), "picked": -1}
+        return epoch, str(example.path), None, None, {"turns": []}, example.questions[0], labels
 
-    inputs = [on.epoch, on.picture, on.clip, on.question, on.settings, on.sliders]
+    asked = [on.picture, on.question, on.settings, on.sliders, on.clip, on.more, on.turns]
+    inputs = [on.epoch, *asked]
     busy: dict[str, Any] = {"concurrency_id": "gpu", "concurrency_limit": 1, "trigger_mode": "multiple", **PRIVATE}
     busy |= {"show_progress": "minimal", "show_progress_on": [on.state]}  # the place in the queue
     quick: dict[str, Any] = {"queue": False, "trigger_mode": "multiple", **PRIVATE}
 
     opened = page.load(
-        restore, None, [on.epoch, on.picture, on.question, on.settings, on.sliders, on.suggestions],
+        restore, None, [on.epoch, on.picture, on.question, on.settings, on.sliders, on.suggestions, on.turns],
         concurrency_limit=None, **PRIVATE,
     )  # fmt: skip
     opened.success(arrive, inputs, shown, **busy)
@@ -282,10 +304,16 @@ def wire(
     on.settings.commit(**first).success(again, inputs, shown, **busy)
     on.sliders.commit(**first).success(moved, inputs, shown, **busy)
     on.gallery.pick(
-        show_example, [on.epoch, on.gallery], [on.epoch, on.picture, on.clip, on.question, on.suggestions],
-        js=TURN, **quick,
-    ).success(run, inputs, shown, **busy)  # fmt: skip
-    on.picture.input(lambda: None, None, on.clip, **quick)  # the newer of the two is asked about
+        show_example,
+        [on.epoch, on.gallery],
+        [on.epoch, on.picture, on.clip, on.more, on.turns, on.question, on.suggestions],
+        js=TURN,
+        **quick,
+    ).success(run, inputs, shown, **busy)
+    on.follow.click(follow, asked, [on.turns, on.question], concurrency_limit=None, **PRIVATE).success(js=FOCUS)
+    on.picture.input(lambda: (None, {"turns": []}), None, [on.clip, on.turns], **quick)  # the newer one is asked about
+    given = [on.clip.upload, on.clip.clear, on.more.upload, on.more.clear, on.more.delete]
+    gr.on(given, lambda: {"turns": []}, None, on.turns, **quick)
 
     @told
     def frames_of(clip: str | None, settings: Any) -> str:
@@ -303,24 +331,15 @@ def wire(
     on.stop.click(**first).success(lambda: "stopped", None, on.state, concurrency_limit=None, **PRIVATE)
 
     @told
-    def draw(
-        picture: str,
-        clip: str | None,
-        question: str,
-        settings: Any,
-        sliders: Any,
-        kind: str,
-        width: str,
-        panels: list[str],
-    ) -> Any:
+    def draw(kind: str, width: str, panels: list[str], *asked: Any) -> Any:
         """A figure with its snippet and its settings, an animation or a page, as files."""
-        result = service.finish(gather(clip or picture, question, settings, sliders, by_hand=True))
-        command = text.as_command(result, service.name, _where(result.ask, offered))
+        result = service.finish(gather(*asked, by_hand=True))
+        command = text.as_command(result, service.name, _places(result.ask, offered))
         return gr.Files(value=files_of(result, kind, width, panels, command), visible=True)
 
     on.export.click(
         draw,
-        [*inputs[1:], on.kind, on.width, on.panels],
+        [on.kind, on.width, on.panels, *asked],
         on.files,
         concurrency_id="draw",
         concurrency_limit=2,
@@ -328,19 +347,10 @@ def wire(
     )
 
     @told
-    def contest(
-        epoch: int,
-        picture: str,
-        clip: str | None,
-        question: str,
-        settings: Any,
-        sliders: Any,
-        methods: list[str],
-        request: gr.Request,
-    ) -> Any:
+    def contest(request: gr.Request, epoch: int, methods: list[str], *asked: Any) -> Any:
         """A row for each method as it finishes."""
         session = str(request.session_hash)
-        ask = replace(gather(clip or picture, question, settings, sliders), chosen=None)
+        ask = gather(*asked)
         rows: list[tuple[str, str, Result | str | None]] = [
             (key, PRUNERS[key].name, None) for key in methods if key in PRUNERS
         ]
@@ -350,7 +360,7 @@ def wire(
             yield text.contest(rows)
 
     on.contest.click(**first).success(
-        contest, [*inputs, on.methods], on.table, **{**busy, "show_progress_on": [on.table]}
+        contest, [on.epoch, on.methods, *asked], on.table, **{**busy, "show_progress_on": [on.table]}
     )
 
     def rerun(event: Any) -> None:
@@ -382,7 +392,7 @@ def whole(result: Result, service: Service, offered: Sequence[Example], afresh: 
     """A finished run on the page: state, lens, both answers, detail."""
     comparison = result.comparison
     ask, run = result.ask, comparison.pruned
-    where = _where(ask, offered)
+    places = _places(ask, offered)
     if ask.chosen is None:
         state = address.write(ask, text.keep(result), run.knobs.get("n1") if run.n1 is None else run.n1, offered)
     else:  # the sliders stand where the method had left them; what was toggled is in the address already
@@ -390,7 +400,7 @@ def whole(result: Result, service: Service, offered: Sequence[Example], afresh: 
     parts = (
         text.divergence(comparison.divergence),
         text.cost(comparison, result.day),
-        text.takeaway(result, service.name, where),
+        text.takeaway(result, service.name, places),
     )
     detail = f'<div data-address="{text.escape(state)}">{"".join(parts)}</div>'
     return (
@@ -412,13 +422,13 @@ def _lens_value(result: Result, service: Service, afresh: bool) -> dict[str, Any
     return value
 
 
-def _where(ask: Ask, offered: Sequence[Example]) -> str:
-    """The picture's path as a command names it: an example's in the repository, else the file's own name."""
-    shown = address.fingerprint(ask.picture)
-    for example in offered:
-        if address.fingerprint(str(example.path)) == shown:
-            return example.path.relative_to(example.path.parents[2]).as_posix()
-    return Path(ask.picture).name
+def _places(ask: Ask, offered: Sequence[Example]) -> list[str]:
+    """The files' paths as a command names them: an example's in the repository, else the file's own name."""
+    known = {
+        address.fingerprint(str(example.path)): example.path.relative_to(example.path.parents[2]).as_posix()
+        for example in offered
+    }
+    return [known.get(address.fingerprint(path), Path(path).name) for path in ask.files]
 
 
 def _state(says: str, service: Service, question: str) -> str:

@@ -34,6 +34,24 @@ def clip(**options: Any) -> gr.File:
     return video
 
 
+def pictures(**options: Any) -> gr.Files:
+    """Several pictures, as `picture` takes one."""
+    files = gr.Files(None, file_types=["image"], **options)
+    files.preprocess = lambda payload: [] if payload is None else [f.path for f in payload]  # type: ignore[method-assign, union-attr]
+    return files
+
+
+def turns(elem_id: str = "turns") -> gr.HTML:
+    """The earlier turns of a conversation, hidden without any; its value is {"turns": [[question, answer], ...]}."""
+    return gr.HTML(
+        {"turns": []},
+        html_template='<div class="turns" hidden></div>',
+        js_on_load=script("turns.js"),
+        elem_id=elem_id,
+        apply_default_css=False,
+    )
+
+
 def picks(items: Sequence[Mapping[str, str]], elem_id: str, label: str, fixed: bool = True) -> gr.HTML:
     """A row of buttons, each {"label"} or {"label", "image": URL}.
 

@@ -47,6 +47,7 @@ from trimviz.video import FRAMES, is_video, open_source
 BUNDLED = "tiny"
 KEEP = "11.1%"  # of the visual tokens, until a person says otherwise
 MOST_FRAMES = 64  # of a video
+MOST_PICTURES = 8  # in one question
 LONGEST = 2000  # characters of a question
 FIRST = "n1"  # the knob that holds the size of a first stage, in every method that has one
 CACHE_BYTES = 3 * 2**30
@@ -67,11 +68,24 @@ class Ask:
     limit: int = LIMIT
     frames: int = FRAMES  # how many are taken of a video
     settings: Mapping[str, str] = field(default_factory=dict)  # of the model, that differ from its family's own
+    more: tuple[str, ...] = ()  # files of further pictures that the question is about
+    before: tuple[tuple[str, str], ...] = ()  # earlier turns of the conversation, each a question and its answer
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Every file that the question is about."""
+        return self.picture, *self.more
 
     @property
     def seen(self) -> Hashable:
-        """What the model looks at: the bytes of the file, and what decides on the pixels and tokens made of them."""
-        return fingerprint(self.picture), self.frames if is_video(self.picture) else None, _plain(self.settings)
+        """What the model looks at: the bytes of the files, and what decides on the pixels and tokens made of them."""
+        frames = self.frames if any(is_video(path) for path in self.files) else None
+        return tuple(fingerprint(path) for path in self.files), frames, _plain(self.settings)
+
+    @property
+    def told(self) -> Hashable:
+        """What the model looks at and reads."""
+        return self.seen, self.before, self.question
 
     def pruner(self) -> Pruner:
         """The method with its settings; ValueError for one that does not exist or a value out of range."""
@@ -200,12 +214,14 @@ class Service:
         """The prompt of a picture and a question, computed where it is not at hand; ValueError for unusable ones."""
         if len(ask.question) > LONGEST:
             raise ValueError(f"The question has {len(ask.question):,} characters; at most {LONGEST:,} are taken.")
-        key = ("prompt", ask.seen, ask.question)
+        if len(ask.files) > MOST_PICTURES:
+            raise ValueError(f"The question is about {len(ask.files)} pictures; at most {MOST_PICTURES} are taken.")
+        key = ("prompt", ask.told)
         prompt = self.store.get(key)
         if prompt is None:
             look = self._look(ask)
             with self.model.lock:
-                prompt = self.asked_of(ask).prompt(look, ask.question)
+                prompt = self.asked_of(ask).prompt(look, ask.question, ask.before)
             self.store.put(key, prompt)
         return prompt
 
@@ -213,12 +229,12 @@ class Service:
         key = ("look", ask.seen)
         look = self.store.get(key)
         if look is None:
-            opened = open_source(ask.picture, ask.frames)
+            opened = [open_source(path, ask.frames) for path in ask.files]
             with self.model.lock:
                 if not self.model.warm:
-                    self.model.look([opened])  # a first call pays for what later ones find ready
+                    self.model.look(opened)  # a first call pays for what later ones find ready
                     engine.warm_up(self.model)
-                look = self.asked_of(ask).look([opened])
+                look = self.asked_of(ask).look(opened)
             self.store.put(key, look)
         return look
 
@@ -226,7 +242,7 @@ class Service:
         """Orders of the method, that of first-stage size n1 among them; None without any or for tokens set by hand."""
         if ask.chosen is not None:
             return None
-        key = ("table", ask.seen, ask.question, ask.method, _plain(ask.knobs))
+        key = ("table", ask.told, ask.method, _plain(ask.knobs))
         found = self.store.get(key)
         if found is None:
             found = (order_table(self.asked_of(ask), prompt, replace(ask, n1=None).pruner()),)
@@ -334,6 +350,10 @@ class Service:
         """Whether the dense answer of a request is at hand."""
         return self.store.get(_dense_key(ask)) is not None
 
+    def said(self, ask: Ask) -> str | None:
+        """The dense answer to a request that was answered in full, None where it was not."""
+        return self.store.get(("said", ask.told, ask.limit)) if ask.picture else None
+
     def recall(self, ask: Ask) -> Result | None:
         """The result of an earlier run that asked for the same, None where there is none."""
         return self.store.get(key_of(ask)) if ask.picture else None
@@ -341,6 +361,7 @@ class Service:
     def remember(self, result: Result) -> None:
         """Keep a result for `recall`."""
         self.store.put(key_of(result.ask), result)
+        self.store.put(("said", result.ask.told, result.ask.limit), result.comparison.dense.answer.text)
 
     def finish(self, ask: Ask, stop: engine.Stop = lambda: False) -> Result:
         """`run` to its end; `engine.Cancelled` where it was stopped."""
@@ -386,15 +407,14 @@ def _last(result: Result) -> Step:
 
 
 def _dense_key(ask: Ask) -> Hashable:
-    return ("dense", ask.seen, ask.question, ask.limit)
+    return ("dense", ask.told, ask.limit)
 
 
 def key_of(ask: Ask) -> Hashable:
     """What makes two requests the same."""
     return (
         "result",
-        ask.seen,
-        ask.question,
+        ask.told,
         ask.method,
         _plain(ask.knobs),
         str(ask.keep),

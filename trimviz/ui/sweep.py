@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -61,9 +61,9 @@ def build() -> Tab:
 
 
 def wire(
-    on: Tab, service: Service, inputs: Sequence[Any], sliders: Any, tabs: gr.Tabs, rerun: Callable[[Any], None]
+    on: Tab, service: Service, asked: Sequence[Any], sliders: Any, tabs: gr.Tabs, rerun: Callable[[Any], None]
 ) -> None:
-    """Connect the tab; `inputs` are what `gather` takes, `rerun` lets a run follow an event that moved the sliders."""
+    """Connect the tab; `asked` is what `gather` takes, `rerun` lets a run follow an event that moved the sliders."""
     epoch = gr.Number(UNTOUCHED, precision=0, visible=False)
 
     def own(request: gr.Request) -> str:
@@ -82,21 +82,11 @@ def wire(
             yield from swept(service, ask, n1s, keeps, lambda: not service.wanted(session, epoch))
 
     @told
-    def run(
-        epoch: int,
-        picture: str,
-        clip: str | None,
-        question: str,
-        settings: Any,
-        sliders: Any,
-        n1s: str,
-        keeps: str,
-        request: gr.Request,
-    ) -> Iterator[Any]:
+    def run(request: gr.Request, epoch: int, n1s: str, keeps: str, *asked: Any) -> Iterator[Any]:
         """The maps as they fill."""
         yield gr.skip()
         session = own(request)
-        ask = replace(gather(clip or picture, question, settings, sliders), chosen=None)
+        ask = gather(*asked)
         began, shown, last = time.monotonic(), 0.0, None
         for n, points, done in work(ask, n1s, keeps, session, epoch):
             if not service.wanted(session, epoch):
@@ -124,7 +114,7 @@ def wire(
     quick: dict[str, Any] = {"queue": False, "trigger_mode": "multiple", **PRIVATE}
     on.start.click(begin, epoch, epoch, js=TURN, **quick).success(
         run,
-        [epoch, *inputs, on.n1s, on.keeps],
+        [epoch, on.n1s, on.keeps, *asked],
         on.maps,
         concurrency_id="long",
         concurrency_limit=1,

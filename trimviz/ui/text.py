@@ -198,8 +198,8 @@ def _ratio(dense: float, pruned: float) -> str:
 # --- take it away -----------------------------------------------------------------------------------------------------
 
 
-def as_python(result: Result, model: str, picture: str) -> str:
-    """Code that makes the same comparison."""
+def as_python(result: Result, model: str, files: Sequence[str]) -> str:
+    """Code that makes the same comparison of files."""
     settings = {"method": result.ask.method, "keep": keep(result), **_knobs(result)}
     if result.ask.chosen is not None:
         head = "from trimviz.chosen import Chosen\n"
@@ -208,20 +208,27 @@ def as_python(result: Result, model: str, picture: str) -> str:
     else:
         head = ""
         said = ", ".join(f"{name}={value!r}" for name, value in settings.items())
-    if is_video(picture):
+    if any(is_video(path) for path in files):
         said += f", frames={result.ask.frames}"
+    if result.ask.before:
+        said += f", before={list(result.ask.before)!r}"
+    pictures = repr(files[0]) if len(files) == 1 else repr(list(files))
     how = "".join(f", {name}={value!r}" for name, value in result.ask.settings.items())
     return (
         f"{head}import trimviz\n\n"
         f"model = trimviz.load({model!r}, device={_device(result)!r}, dtype={result.comparison.dtype!r}{how})\n"
-        f"result = trimviz.compare(model, {picture!r}, {result.ask.question!r}, {said})\n"
+        f"result = trimviz.compare(model, {pictures}, {result.ask.question!r}, {said})\n"
         "print(result.pruned.kept.tolist(), result.badge)\n"
     )
 
 
-def as_command(result: Result, model: str, picture: str) -> str:
-    """A command line that makes the same comparison and writes it to a file."""
-    parts = ["python", "-m", "trimviz", "compare", picture, result.ask.question, "--model", model]
+def as_command(result: Result, model: str, files: Sequence[str]) -> str:
+    """A command line that makes the same comparison of files and writes it to a file."""
+    parts = ["python", "-m", "trimviz", "compare", files[0], result.ask.question, "--model", model]
+    for path in files[1:]:
+        parts += ["--also", path]
+    for turn in result.ask.before:
+        parts += ["--before", json.dumps(turn, ensure_ascii=False)]
     if result.ask.chosen is None:
         parts += ["--method", result.ask.method, "--keep", str(keep(result))]
         knobs = _knobs(result)
@@ -231,7 +238,7 @@ def as_command(result: Result, model: str, picture: str) -> str:
             parts += ["--knob", f"{name}={json.dumps(value) if isinstance(value, bool) else value}"]
     else:
         parts += ["--tokens", ",".join(map(str, result.ask.chosen))]
-    if is_video(picture):
+    if any(is_video(path) for path in files):
         parts += ["--frames", str(result.ask.frames)]
     for name, chosen in result.ask.settings.items():
         parts += ["--setting", f"{name}={chosen}"]
@@ -256,12 +263,12 @@ def _knobs(result: Result) -> dict[str, Any]:
     return {name: value for name, value in pruner.settings().items() if value != own[name]}
 
 
-def takeaway(result: Result, model: str, picture: str) -> str:
+def takeaway(result: Result, model: str, files: Sequence[str]) -> str:
     """Buttons that copy the address, code and a command; the page's script does the copying."""
     buttons = [
         ("link", "Copy link", ""),
-        ("python", "Copy as Python", as_python(result, model, picture)),
-        ("command", "Copy as command", as_command(result, model, picture)),
+        ("python", "Copy as Python", as_python(result, model, files)),
+        ("command", "Copy as command", as_command(result, model, files)),
     ]
     made = "".join(
         f'<button type="button" class="plain" data-copy="{kind}" data-text="{escape(text)}">{label}</button>'

@@ -39,7 +39,7 @@
   }
 
   document.addEventListener("input", (event) => {
-    if (event.target.closest?.("#question")) mark(".card[data-about]");
+    if (event.target.closest?.("#question, #turns")) mark(".card[data-about]");
     else if (event.target.closest?.("#controls")) mark(".card.pruned", true);
     else if (event.target.closest?.("#settings")) mark(".card.pruned");
   });
@@ -54,7 +54,7 @@
   /** Write the state into the address; what the lens or others put there (view, theme) stays. */
   window.trimviz.address = (text) => {
     const next = params();
-    for (const key of ["example", "k", "n1", "method", "knobs", "q"]) next.delete(key);
+    for (const key of ["example", "k", "n1", "method", "knobs", "model", "before", "q"]) next.delete(key);
     for (const [key, value] of new URLSearchParams(text)) next.set(key, value);
     const query = next.toString().replaceAll("%2C", ",").replaceAll("%3A", ":");
     window.history.replaceState(null, "", query ? `?${query}` : window.location.pathname);
