@@ -115,6 +115,9 @@ def test_a_budget_is_told_in_every_way_of_counting(run, tmp_path):
         (("compare", "picture.png", QUESTION, "--knob", "align=sideways"), "align"),
         (("compare", "picture.png", QUESTION, "--knob", "colour=red"), "no knob 'colour'"),
         (("compare", "picture.png", "word " * 2000), "ask a shorter question"),
+        (("compare", "picture.png", QUESTION, "--also", "missing.png"), "no file missing.png"),
+        (("compare", "picture.png", QUESTION, "--before", "is it red ?"), "Expected --before QUESTION=ANSWER"),
+        (("compare", "picture.png", QUESTION, "--before", '["is it red ?"]'), "Expected earlier turns as JSON"),
     ],
 )
 def test_bad_input_is_one_sentence_on_stderr(run, arguments, sentence):

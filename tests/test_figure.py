@@ -202,6 +202,8 @@ def test_latex_includes_the_figure_and_escapes_what_was_said(three, tmp_path):
     tex = figure(odd, tmp_path / "my_figure.pdf", width="cvpr-text", panels=("kept",))[1].read_text()
     assert r"\includegraphics{my_figure.pdf}" in tex and r"\begin{figure*}" in tex and r"\label{fig:my-figure}" in tex
     assert r"50\% of \$x\_1\$ \& \{y\} \#1 \textasciitilde{} \textasciicircum{} \textbackslash{} ?" in tex
+    talk = dataclasses.replace(odd, before=(("is it red ?", "no"),))
+    assert "``is it red ? – no · 50" in figure(talk, tmp_path / "f.pdf", panels=("kept",))[1].read_text()
     column = figure(odd, tmp_path / "my_figure.pdf", width="acl-column", panels=("kept",))[1].read_text()
     assert r"\begin{figure}" in column
 

@@ -80,6 +80,11 @@ class Comparison:
     kl: np.ndarray  # (A,) KL divergence in nats from dense to pruned at each dense answer token
 
     @property
+    def asked(self) -> str:
+        """The question, behind what was said before it."""
+        return " · ".join([*(f"{question} – {said}" for question, said in self.before), self.question])
+
+    @property
     def badge(self) -> str:
         """The outcome in words."""
         return "same answer" if self.divergence is None else f"differs at word {self.divergence.word}"

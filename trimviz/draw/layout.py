@@ -126,14 +126,12 @@ def _beside(
     originals: Sequence[Image.Image],
 ) -> float:
     runs, one = [c.pruned for c in several], several[0]
-    shared = all(
-        c.question == one.question and c.model == one.model and _same_input(c.pruned, runs[0]) for c in several
-    )
+    shared = all(c.asked == one.asked and c.model == one.model and _same_input(c.pruned, runs[0]) for c in several)
     lead = shared and "input" in panels
     count, width = len(several), sheet.width
     most = 8 if "answers" in panels else 2
     context: list[tuple[str, list[Piece]]] = [
-        ("Question:", [(one.question, "")]),
+        ("Question:", [(one.asked, "")]),
         ("Model:", [(one.model, "")]),
         ("Dense:", [(one.dense.answer.text or "(nothing)", "")]),
     ]
@@ -187,7 +185,7 @@ def _beside(
         x = left + i * (each + GAP)
         at = _facts(sheet, [kept_in_words(c.pruned)], c.pruned.n1, [padding_in_words(c.pruned)], x, y, each)
         if not shared:
-            about: list[tuple[str, list[Piece]]] = [("Question:", [(c.question, "")]), ("Model:", [(c.model, "")])]
+            about: list[tuple[str, list[Piece]]] = [("Question:", [(c.asked, "")]), ("Model:", [(c.model, "")])]
             at = say([*about, ("Dense:", answer_pieces(c, "dense"))], x, at, each)
         at = say([("Pruned:", answer_pieces(c, "pruned"))], x, at, each)
         ends.append(sheet.paragraph(x, at, wrap([(f"({c.badge})", "bold")], each)))
@@ -270,7 +268,7 @@ def _facts(
 def _said(sheet: Sheet, c: Comparison, x: float, y: float, width: float, most: int) -> float:
     """Question and both answers, each under its name; words that only one answer has are underlined."""
     blocks: list[tuple[str, list[Piece], list[Piece]]] = [
-        ("Question", [(c.question, "")], []),
+        ("Question", [(c.asked, "")], []),
         ("Dense", answer_pieces(c, "dense"), []),
         ("Pruned", answer_pieces(c, "pruned"), [(badge(c), "bold")]),
     ]

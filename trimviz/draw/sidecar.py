@@ -159,9 +159,7 @@ def caption(several: Sequence[Comparison], labels: Sequence[str], kept: Sequence
         f"{'Pruned' if len(several) == 1 else label}: “{c.pruned.answer.text}” ({c.badge})."
         for c, label in zip(several, labels, strict=True)
     )
-    return (
-        f"Visual tokens kept on {one.model}. {sets}. Question: “{one.question}” Dense: “{one.dense.answer.text}” {said}"
-    )
+    return f"Visual tokens kept on {one.model}. {sets}. Question: “{one.asked}” Dense: “{one.dense.answer.text}” {said}"
 
 
 def as_tex(out: Path, caption: str, inches: float) -> str:
