@@ -358,6 +358,20 @@ def test_answers_stream_and_the_last_setting_wins(context: BrowserContext, chatt
     assert page.locator("#pruned .said").inner_text() == said
 
 
+def test_a_comparison_of_methods_can_be_stopped(context: BrowserContext, chatty: str) -> None:
+    page = open_page(context, chatty)
+    page.get_by_role("tab", name="Compare methods").click()
+    page.locator("#contest").click()
+    rows = page.locator("#table table.contest tbody tr")
+    expect(rows.first).to_contain_text("Dense", timeout=WAIT)  # one method is done, others wait
+    page.locator("#contest-stop").click()
+    expect(rows.last).to_contain_text("stopped", timeout=WAIT)
+    count = page.locator("#table table.contest img").count()
+    page.wait_for_timeout(1000)
+    assert page.locator("#table table.contest img").count() == count >= 2
+    assert "waiting" not in page.locator("#table").inner_text()
+
+
 def test_a_question_is_followed_up_and_asked_about_several_pictures(context: BrowserContext, bundled: str) -> None:
     page = open_page(context, bundled)
     first, said = page.locator("#question textarea").input_value(), page.locator("#dense .said").inner_text()

@@ -120,7 +120,9 @@ def build(service: Service) -> gr.Blocks:
                 )
                 fits = [(PRUNERS[key].name, key) for key, reason in service.methods().items() if not reason]
                 methods = gr.CheckboxGroup(fits, value=[key for _, key in fits[:6]], label="Methods", elem_id="methods")
-                contest = gr.Button("Compare", variant="primary", elem_id="contest", scale=0, min_width=160)
+                with gr.Row(elem_id="contest-go"):
+                    contest = gr.Button("Compare", variant="primary", elem_id="contest", scale=0, min_width=160)
+                    halt = gr.Button("Stop", elem_id="contest-stop", scale=0, min_width=100)
                 table = gr.HTML("", elem_id="table", apply_default_css=False)
             with gr.Tab("Sweep", elem_id="sweep-tab"):
                 sizes = sweep.build()
@@ -153,6 +155,7 @@ def build(service: Service) -> gr.Blocks:
             files,
             methods,
             contest,
+            halt,
             table,
         )
         rerun = events.wire(page, parts_of_page, service, offered, done is not None)

@@ -65,6 +65,7 @@ class Parts:
     files: gr.Files
     methods: gr.CheckboxGroup
     contest: gr.Button
+    halt: gr.Button
     table: gr.HTML
 
 
@@ -358,10 +359,14 @@ def wire(
         for done, (method, result) in enumerate(contested(runner, ask, [key for key, _, _ in rows], session, epoch)):
             rows[done] = (method, PRUNERS[method].name, result)
             yield text.contest(rows)
+        if any(result is None for _, _, result in rows):
+            yield text.contest([(key, name, "stopped" if result is None else result) for key, name, result in rows])
 
     on.contest.click(**first).success(
         contest, [on.epoch, on.methods, *asked], on.table, **{**busy, "show_progress_on": [on.table]}
     )
+
+    on.halt.click(**first)
 
     def rerun(event: Any) -> None:
         event.success(**first).success(moved, inputs, shown, **busy)
