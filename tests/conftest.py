@@ -1,10 +1,11 @@
-"""Every test runs without the Hub: offline before any import, and sockets other than loopback raise."""
+"""Every test runs without the Hub and without a GPU; sockets other than loopback raise."""
 
 import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ.setdefault("TRITON_INTERPRET", "1")  # kernels run on the CPU; Triton reads it when it is imported
 
 import socket
 import sys

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
+from functools import cache
 from math import floor
+from types import ModuleType
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from trimviz.types import Cut, View
+
+log = logging.getLogger(__name__)
 
 COUNT = ("input", "output", "final")
 COUNT_HELP = "What the budget counts: the mean of tokens that enter a layer, that leave it, or those left at the end"
@@ -70,7 +75,8 @@ def alignment(visual: Tensor, text: Tensor) -> Tensor:
     w = text.to(place, torch.float64)
     lengths = (w * w).sum(dim=1)[:, None]
     out = []
-    for part in visual.to(place).split(ROWS):
+    rows = ROWS if torch.device(place).type == "cpu" else len(visual)  # a GPU is faster at one large product
+    for part in visual.to(place).split(rows):
         v = part.double()
         squares = (v * v).sum(dim=1) + lengths - 2 * (w @ v.T)  # (M, ROWS); products will do in float64
         out.append(-squares.clamp_min(0).sqrt().mean(dim=0))
@@ -155,7 +161,11 @@ def maxmin(similarity: Tensor, allowed: Tensor, k: int) -> tuple[Tensor, Tensor]
     for the first among all. DivPrune (arXiv 2503.02175); ties go to the lower index.
     """
     others = similarity.masked_fill(~allowed, -torch.inf).fill_diagonal_(-torch.inf)  # itself is never the nearest
-    nearest, rows = (1 - others.amax(dim=1)).cpu().numpy(), similarity.cpu().numpy()
+    distance = 1 - others.amax(dim=1)
+    kernels = _kernels(similarity)
+    if kernels is not None:
+        return kernels.maxmin(similarity, distance, allowed, k)
+    nearest, rows = distance.cpu().numpy(), similarity.cpu().numpy()
     taken = (~allowed).cpu().numpy()
     picks, gaps = [], []
     for t in range(k):
@@ -174,6 +184,9 @@ def repmax(similarity: Tensor, allowed: Tensor, seed: int, k: int) -> tuple[Tens
     Returns the picks (k,) in order, and the mean similarity of each to the set before it (k,), the seed's being NaN.
     TrimTokenator (arXiv 2509.00320) eqs. 11 to 16; ties go to the lower index.
     """
+    kernels = _kernels(similarity)
+    if kernels is not None:
+        return kernels.repmax(similarity, allowed, seed, k)
     rows = similarity.cpu().numpy()
     pick, picks, means = seed, [seed], [np.nan]  # eq. 11
     total = np.where(allowed.cpu().numpy(), rows[pick], np.inf)  # eq. 12
@@ -185,6 +198,39 @@ def repmax(similarity: Tensor, allowed: Tensor, seed: int, k: int) -> tuple[Tens
         total += rows[pick]  # eq. 16
         total[pick] = np.inf  # eq. 15
     return _told(picks, means, similarity.device)
+
+
+def _kernels(similarity: Tensor) -> ModuleType | None:
+    """The same greedy loops on a GPU; None for a matrix elsewhere or too large, and without a Triton that works."""
+    if similarity.device.type != "cuda":
+        return None
+    kernels = _checked(similarity.device)
+    return kernels if kernels is not None and len(similarity) <= kernels.LARGEST else None
+
+
+@cache
+def _checked(device: torch.device) -> ModuleType | None:
+    """The kernels, where they are installed and find on this device what the plain loops find."""
+    try:
+        from trimviz import fused
+
+        tokens = torch.randn(100, 8, generator=torch.Generator().manual_seed(0))
+        tokens[50:60] = tokens[:10]  # equal rows: ties
+        plain, allowed = cosine(tokens), torch.arange(100) % 7 > 0
+        there, shown = plain.to(device), allowed.to(device)
+        nearest = 1 - plain.masked_fill(~allowed, -torch.inf).fill_diagonal_(-torch.inf).amax(dim=1)
+        pairs = (
+            (repmax(plain, allowed, 5, 40), fused.repmax(there, shown, 5, 40)),
+            (maxmin(plain, allowed, 40), fused.maxmin(there, nearest.to(device), shown, 40)),
+        )
+        if all(torch.equal(here[0], away[0].cpu()) for here, away in pairs):
+            return fused
+        log.warning("The fused greedy loops pick other tokens on %s than the plain ones, which are used.", device)
+    except ImportError:
+        pass
+    except Exception as error:  # noqa: BLE001  (a compiler that does not suit the driver must not cost an answer)
+        log.warning("The fused greedy loops do not run on %s, so the plain ones do: %s", device, error)
+    return None
 
 
 def _told(picks: Sequence[int], values: Sequence[float], device: torch.device) -> tuple[Tensor, Tensor]:
