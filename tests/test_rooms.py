@@ -26,7 +26,8 @@ WINDOW = ("gradio", "spaces")
 ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...] | None]] = {
     "trimviz/types.py": (("transformers", *WINDOW, "matplotlib"), ()),
     "trimviz/pictures.py": ((*MODEL_SIDE, *WINDOW, "matplotlib"), ("types",)),
-    "trimviz/select.py": (("transformers", *WINDOW, "matplotlib"), ("types",)),
+    "trimviz/fused.py": (("transformers", *WINDOW, "matplotlib"), ()),
+    "trimviz/select.py": (("transformers", *WINDOW, "matplotlib"), ("types", "fused")),
     "trimviz/pruners/": (("transformers", *WINDOW, "matplotlib"), ("types", "select", "pruners")),
     "trimviz/chosen.py": (("transformers", *WINDOW, "matplotlib"), ("types", "select", "pruners")),
     "trimviz/tiles.py": (("transformers", *WINDOW, "matplotlib"), ("types", "select")),

@@ -6,6 +6,7 @@ Logits of an uncut run equal those of the model's own `generate`. Batch 1, greed
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -141,20 +142,28 @@ def stream(
     limit: int = 128,
     stop: Stop = lambda: False,
     ends: Container[int] | None = None,
+    steps: Callable[[int], Tensor] | None = None,
 ) -> Iterator[tuple[int, Tensor]]:
     """Greedy answer: yields each token id with the logits (V,) that chose it.
 
     Ends at `limit` tokens, at `stop()`, or before one of `ends`, by default the model's own end-of-text tokens.
+    steps: makes the logits that follow a token, such as `trimviz.static.Steps`, in place of growing caches.
     """
     ends = model.eos if ends is None else ends
-    cache, logits = _branch(state.cache), state.logits
+    logits, steps = state.logits, steps or _growing(model, _branch(state.cache), state.offsets)
     for step in range(limit):
         token = int(logits.argmax())
         if token in ends or stop():
             return
         yield token, logits
         if step + 1 < limit and not stop():
-            logits = _forward(model, cache, state.offsets, [token], step)[-1]
+            logits = steps(token)
+
+
+def _growing(model: Model, cache: DynamicCache, offsets: Sequence[int]) -> Callable[[int], Tensor]:
+    """Decode steps over caches that grow, token by token."""
+    done = itertools.count()
+    return lambda token: _forward(model, cache, offsets, [token], next(done))[-1]
 
 
 @torch.inference_mode()
