@@ -23,7 +23,7 @@ BENCHES: dict[str, tuple[str, str]] = {
     "engine": (
         "The loop over layers against `generate`",
         "The same dense prompt through the project's own loop and through transformers' `generate`. Fixed is the own "
-        "loop over caches of fixed size, on a CUDA GPU with one step captured as a graph; its logits agree to rounding.",
+        "loop over caches of fixed size, on a CUDA GPU with a step captured as a graph; its logits agree to rounding.",
     ),
     "select": (
         "One selection",
