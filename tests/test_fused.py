@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from trimviz import select
-from trimviz.select import cosine, mask, maxmin, ranking, repmax, seed_of, share
+from trimviz.select import cosine, mask, maxmin, nearest_of, ranking, repmax, seed_of, share
 
 if sys.platform != "linux":
     pytest.skip("Triton is for Linux", allow_module_level=True)
@@ -39,23 +39,21 @@ def tokens(seed: int) -> Tensor:
     return found
 
 
-@pytest.mark.parametrize("seed", range(50))
-def test_the_kernels_pick_what_the_plain_loops_pick(fused: ModuleType, seed: int) -> None:
-    x = tokens(seed)
+@pytest.mark.parametrize("number", range(50))
+def test_the_kernels_pick_what_the_plain_loops_pick(fused: ModuleType, number: int) -> None:
+    x = tokens(number)
     n = len(x)
     similarity, chosen = cosine(x), ranking(-x.norm(dim=1))[: share(0.8, n)]
     allowed = mask(chosen, n)
+    seed, nearest = seed_of(similarity, chosen), nearest_of(similarity, allowed)
     for k in {1, max(1, len(chosen) // 3), len(chosen)}:
-        plain, mine = (
-            repmax(similarity, allowed, seed_of(similarity, chosen), k),
-            fused.repmax(similarity, allowed, seed_of(similarity, chosen), k),
+        pairs = (
+            (repmax(similarity, allowed, seed, k), fused.repmax(similarity, allowed, seed, k)),
+            (maxmin(similarity, allowed, k), fused.maxmin(similarity, nearest, allowed, k)),
         )
-        assert torch.equal(plain[0], mine[0])
-        torch.testing.assert_close(plain[1], mine[1], rtol=0, atol=0, equal_nan=True)
-        nearest = 1 - similarity.masked_fill(~allowed, -torch.inf).fill_diagonal_(-torch.inf).amax(dim=1)
-        plain, mine = maxmin(similarity, allowed, k), fused.maxmin(similarity, nearest, allowed, k)
-        assert torch.equal(plain[0], mine[0])
-        torch.testing.assert_close(plain[1], mine[1], rtol=0, atol=0)
+        for plain, mine in pairs:
+            assert torch.equal(plain[0], mine[0])
+            torch.testing.assert_close(plain[1], mine[1], rtol=0, atol=0, equal_nan=True)
 
 
 def test_kernels_are_used_only_where_they_agree(

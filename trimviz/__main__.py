@@ -20,11 +20,13 @@ from trimviz.pruners import DEFAULT
 from trimviz.tiny.cli import app as tiny
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from trimviz.chosen import Chosen
     from trimviz.compare import Comparison, OnText
     from trimviz.models.base import Model
     from trimviz.pruners import Pruner
-    from trimviz.types import Encoded
+    from trimviz.types import Encoded, Video
 
 cli = typer.Typer(
     help="Run vision-language models with and without visual-token pruning and see what happens inside.",
@@ -108,7 +110,7 @@ def compare(
     from trimviz.compare import overlap
     from trimviz.record import as_json, save_npz
 
-    loaded, prompt = _prepare([image, *also], question, model, device, dtype, quantize, frames, setting, before)
+    loaded, prompt, _ = _prepare([image, *also], question, model, device, dtype, quantize, frames, setting, before)
     quiet = json_file == Path("-")
     comparisons = _contest(loaded, prompt, method, keep, n1, tokens, knob, limit, _nothing if quiet else _typewriter())
     if not quiet:
@@ -160,15 +162,13 @@ def figure(
     from trimviz import draw
     from trimviz.pruners import PRUNERS
     from trimviz.types import Video
-    from trimviz.video import open_source
 
-    loaded, prompt = _prepare([image, *also], question, model, device, dtype, quantize, frames, setting, before)
+    loaded, prompt, given = _prepare([image, *also], question, model, device, dtype, quantize, frames, setting, before)
     comparisons = _contest(loaded, prompt, method, keep, n1, tokens, knob, limit, _nothing)
     options: dict[str, Any] = {"width": width, "dpi": dpi, "command": shlex.join(["trimviz", *sys.argv[1:]])}
     if len(set(method)) == len(method) and not tokens:
         options["labels"] = [PRUNERS[key].name for key in method]
-    sources = [open_source(path, frames) for path in (image, *also)]
-    options["originals"] = [source for source in sources if not isinstance(source, Video)]
+    options["originals"] = [picture for picture in given if not isinstance(picture, Video)]
     if out.suffix.lower() in draw.SUFFIXES:
         out.parent.mkdir(parents=True, exist_ok=True)
         typer.echo(draw.order_movie(comparisons[0].pruned, out))
@@ -279,7 +279,8 @@ def _prepare(
     frames: int,
     settings: list[str],
     before: list[str],
-) -> tuple[Model, Encoded]:
+) -> tuple[Model, Encoded, list[Image.Image | Video]]:
+    """The model, the prompt, and the pictures or videos that it is about."""
     from trimviz.compare import ask
     from trimviz.models import load
     from trimviz.video import open_source
@@ -288,7 +289,7 @@ def _prepare(
     chosen = dict(_pair(item, "--setting") for item in settings)
     with Console(stderr=True).status(f"loading {model}"):
         loaded = load(model, device, dtype, quantize, **chosen)
-    return loaded, ask(loaded, pictures, question, before=[_turn(item) for item in before])
+    return loaded, ask(loaded, pictures, question, before=[_turn(item) for item in before]), pictures
 
 
 def _pair(item: str, option: str, form: str = "NAME=VALUE") -> tuple[str, str]:

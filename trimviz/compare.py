@@ -221,12 +221,20 @@ def ask(
 def read_turns(text: str) -> tuple[tuple[str, str], ...]:
     """Earlier turns of a conversation out of JSON, [[question, answer], ...]; ValueError for anything else."""
     try:
-        found = json.loads(text or "[]")
+        return turns_of(json.loads(text or "[]"))
+    except json.JSONDecodeError:
+        return turns_of(text)
+
+
+def turns_of(found: Any) -> tuple[tuple[str, str], ...]:
+    """Earlier turns of a conversation, each a question and its answer; ValueError for anything else."""
+    try:
         if all(isinstance(asked, str) and isinstance(said, str) for asked, said in found):
             return tuple((asked, said) for asked, said in found)
     except (TypeError, ValueError):
         pass
-    raise ValueError(f'Expected earlier turns as JSON such as [["what is this?", "a dog"]]; got {text[:60]!r}.')
+    shown = str(found)[:60]
+    raise ValueError(f'Expected earlier turns as JSON such as [["what is this?", "a dog"]]; got {shown!r}.')
 
 
 def contest(

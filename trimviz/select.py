@@ -154,14 +154,19 @@ def mean_of(x: Tensor, owner: Tensor, k: int, weight: Tensor | None = None) -> T
     return sums / totals[:, None]
 
 
+def nearest_of(similarity: Tensor, allowed: Tensor) -> Tensor:
+    """(N,) distance 1 - cosine of each token to the nearest other one that is `allowed` (N,)."""
+    others = similarity.masked_fill(~allowed, -torch.inf).fill_diagonal_(-torch.inf)  # itself is never the nearest
+    return 1 - others.amax(dim=1)
+
+
 def maxmin(similarity: Tensor, allowed: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Greedy pick of k of the `allowed` (N,) rows of a cosine matrix (N, N), each farthest from the nearest before it.
 
     Returns the picks (k,) in order and the distance 1 - cosine of each to its nearest (k,): among those before it, or
     for the first among all. DivPrune (arXiv 2503.02175); ties go to the lower index.
     """
-    others = similarity.masked_fill(~allowed, -torch.inf).fill_diagonal_(-torch.inf)  # itself is never the nearest
-    distance = 1 - others.amax(dim=1)
+    distance = nearest_of(similarity, allowed)
     kernels = _kernels(similarity)
     if kernels is not None:
         return kernels.maxmin(similarity, distance, allowed, k)
@@ -218,7 +223,7 @@ def _checked(device: torch.device) -> ModuleType | None:
         tokens[50:60] = tokens[:10]  # equal rows: ties
         plain, allowed = cosine(tokens), torch.arange(100) % 7 > 0
         there, shown = plain.to(device), allowed.to(device)
-        nearest = 1 - plain.masked_fill(~allowed, -torch.inf).fill_diagonal_(-torch.inf).amax(dim=1)
+        nearest = nearest_of(plain, allowed)
         pairs = (
             (repmax(plain, allowed, 5, 40), fused.repmax(there, shown, 5, 40)),
             (maxmin(plain, allowed, 40), fused.maxmin(there, nearest.to(device), shown, 40)),

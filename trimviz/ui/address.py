@@ -42,8 +42,7 @@ def read(query: Mapping[str, str], offered: Sequence[Example]) -> Ask:
 
 def write(ask: Ask, k: int | float, n1: float | int | None, offered: Sequence[Example]) -> str:
     """The query of an address that brings this view back; an uploaded picture stays out of it."""
-    shown = fingerprint(ask.picture)
-    example = next((example for example in offered if fingerprint(str(example.path)) == shown), None)
+    example = example_of(ask.picture, offered)
     query: dict[str, Any] = {} if example is None else {"example": example.name}
     if example is None or ask.question != example.questions[0]:
         query["q"] = ask.question
@@ -57,6 +56,12 @@ def write(ask: Ask, k: int | float, n1: float | int | None, offered: Sequence[Ex
     if ask.before:
         query["before"] = json.dumps(ask.before, ensure_ascii=False, separators=(",", ":"))
     return urlencode(query, safe=",:")
+
+
+def example_of(path: str, offered: Sequence[Example]) -> Example | None:
+    """The example that a file holds, whatever it is called; None for any other file."""
+    shown = fingerprint(path)
+    return next((example for example in offered if fingerprint(str(example.path)) == shown), None)
 
 
 def _pairs(text: str) -> list[tuple[str, str]]:

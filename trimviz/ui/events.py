@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +13,7 @@ from typing import Any
 
 import gradio as gr
 
-from trimviz.compare import pick, read_turns
+from trimviz.compare import pick, turns_of
 from trimviz.pruners import PRUNERS
 from trimviz.types import Video
 from trimviz.ui import address, text
@@ -145,7 +144,7 @@ def gather(
         frames=frames,
         settings={str(name): str(value) for name, value in own.items()},
         more=tuple(more or ()),
-        before=read_turns(json.dumps(turns.get("turns", []))),
+        before=turns_of(turns.get("turns", [])),
     )
 
 
@@ -229,8 +228,9 @@ def wire(
     @told
     def run(request: gr.Request, epoch: int, *asked: Any) -> Iterator[Any]:
         """Pruned, then dense, then what differs; `asked` is what `gather` takes."""
-        toggled = gather(*asked, by_hand=True).chosen is not None
-        yield from shown_steps(gather(*asked), str(request.session_hash), epoch, toggled)
+        ask = gather(*asked, by_hand=True)
+        toggled = ask.chosen is not None
+        yield from shown_steps(replace(ask, chosen=None), str(request.session_hash), epoch, toggled)
 
     def shown_steps(ask: Ask, session: str, epoch: int, afresh: bool = False) -> Iterator[Any]:
         yield skip
@@ -429,11 +429,11 @@ def _lens_value(result: Result, service: Service, afresh: bool) -> dict[str, Any
 
 def _places(ask: Ask, offered: Sequence[Example]) -> list[str]:
     """The files' paths as a command names them: an example's in the repository, else the file's own name."""
-    known = {
-        address.fingerprint(str(example.path)): example.path.relative_to(example.path.parents[2]).as_posix()
-        for example in offered
-    }
-    return [known.get(address.fingerprint(path), Path(path).name) for path in ask.files]
+    found = [(path, address.example_of(path, offered)) for path in ask.files]
+    return [
+        Path(path).name if example is None else example.path.relative_to(example.path.parents[2]).as_posix()
+        for path, example in found
+    ]
 
 
 def _state(says: str, service: Service, question: str) -> str:
