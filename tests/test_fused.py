@@ -1,4 +1,8 @@
-"""The fused greedy loops against the plain ones, in Triton's interpreter: the same picks and values, ties included."""
+"""The fused greedy loops against the plain ones, in Triton's interpreter: the same picks and values.
+
+The interpreter takes the first of equal values whatever a kernel asks for, so how a GPU breaks ties is not seen here;
+`select._checked` looks at that on the GPU itself, before the kernels are used.
+"""
 
 from __future__ import annotations
 
