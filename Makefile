@@ -59,7 +59,6 @@ results: .venv/test
 # do. On a GPU: make bench BENCH_MODEL=random:llava-next-7b BENCH_NAME=h100; results of several machines stand together.
 BENCH_MODEL ?= random:mid
 BENCH_NAME ?= cpu
-BENCH_TOP ?= 4608
 RESULTS := docs/results-bench
 BENCH = $(BIN)/python -m trimviz bench
 
@@ -71,7 +70,7 @@ bench: .venv/test
 	$(BENCH) pair --model $(BENCH_MODEL) --json > $(RESULTS)/$(BENCH_NAME)-pair.json
 	$(BENCH) latency --model $(BENCH_MODEL) --json > $(RESULTS)/$(BENCH_NAME)-latency.json
 	$(BENCH) memory --model $(BENCH_MODEL) --json > $(RESULTS)/$(BENCH_NAME)-memory.json
-	$(BENCH) cost --model $(BENCH_MODEL) --top $(BENCH_TOP) --json > $(RESULTS)/$(BENCH_NAME)-cost.json
+	$(BENCH) cost --model $(BENCH_MODEL) --json > $(RESULTS)/$(BENCH_NAME)-cost.json
 	$(BENCH) app --json > $(RESULTS)/$(BENCH_NAME)-app.json
 	$(BENCH) report $(RESULTS)/*.json --out docs/performance.md
 

@@ -14,11 +14,10 @@ from transformers import LlavaConfig
 from typer.testing import CliRunner
 
 from trimviz import engine
-from trimviz.bench import cli, shapes
+from trimviz.bench import cli, report, shapes
 from trimviz.bench.floor import Ceiling, vision_flops, work
 from trimviz.bench.measure import race
 from trimviz.bench.memory import peak_bytes
-from trimviz.bench.report import BENCHES
 from trimviz.bench.select import at_the_door, plain_loop, random_view
 from trimviz.bench.shapes import SHAPES, Shape, random_model
 from trimviz.compare import prefill_flops
@@ -197,9 +196,22 @@ def test_every_bench_writes_what_the_page_is_made_of(tmp_path):
     told = run("report", *files, "--out", str(page)).split()
     text = page.read_text(encoding="utf-8")
     assert told[0] == str(page) and (page.parent / "performance-cost.svg").read_text().startswith("<?xml")
-    assert [title for title, _ in BENCHES.values() if f"## {title}" in text] == [BENCHES[n][0] for n in calls]
+    titles = {name: title for name, (title, _) in report.BENCHES.items()}
+    assert [title for title in titles.values() if f"## {title}" in text] == [titles[name] for name in calls]
     cells = [line for line in text.splitlines() if line.startswith("| ")]
     assert len(cells) == sum(1 + len(record["rows"]) for record in found.values())
+
+
+def test_the_page_says_whether_a_gpu_was_measured(tmp_path):
+    machine = {"device": "Some CPU", "cores": 2}
+    cpu = {"bench": "pair", "command": "c", "date": "d", "machine": machine, "settings": {}, "rows": [{"a": 1}]}
+    cpu["facts"] = {}
+    gpu = {**cpu, "machine": {**machine, "device": "Some GPU", "cuda": "13.0"}}
+    report.write([cpu], tmp_path / "cpu.md")
+    report.write([cpu, gpu], tmp_path / "both.md")
+    alone, both = ((tmp_path / name).read_text(encoding="utf-8") for name in ("cpu.md", "both.md"))
+    assert "Measured on: Some CPU. No CUDA GPU" in alone
+    assert "Measured on: Some CPU, Some GPU.\n" in both
 
 
 def test_the_page_refuses_what_no_bench_wrote(tmp_path):

@@ -377,19 +377,17 @@ def _typewriter() -> OnText:
 
 
 def _summary(comparisons: list[Comparison]) -> Table:
-    table = Table(box=SIMPLE)
-    table.add_column("run", no_wrap=True)
-    for heading in ("in", "out", "end", "answer", "KL", "GFLOP*", "KV MB*", "prefill", "decode"):
-        table.add_column(heading, justify="left" if heading == "answer" else "right")
+    table = Table(box=SIMPLE, collapse_padding=True, pad_edge=False)
+    for heading in ("run", "in", "out", "end", "answer", "KL", "GFLOP*", "KV MB*", "prefill", "decode"):
+        words = heading in ("run", "answer")  # in a narrow terminal the answer's column breaks its lines, no number
+        table.add_column(heading, justify="left" if words else "right", no_wrap=heading != "answer")
     first = comparisons[0]
     rows = [(first.dense, "", "")]
     rows += [(c.pruned, c.badge, f"{c.kl.mean():.4f}" if len(c.kl) else "-") for c in comparisons]
     for run, badge, divergence in rows:
         table.add_row(
             run.method,
-            f"{run.counts['input']:.1f}",
-            f"{run.counts['output']:.1f}",
-            f"{run.counts['final']:.0f}",
+            *(f"{run.counts[count]:.1f}".removesuffix(".0") for count in ("input", "output", "final")),
             badge,
             divergence,
             f"{run.flops / 1e9:.3g}",

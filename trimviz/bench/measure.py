@@ -98,8 +98,10 @@ def machine(device: str) -> dict[str, Value]:
             (line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")),
             cpu,
         )
+    cuda = device.startswith("cuda")
     return {
-        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else cpu,
+        "device": torch.cuda.get_device_name(device) if cuda else cpu,
+        **({"cuda": str(torch.version.cuda)} if cuda else {}),
         "cores": os.cpu_count() or 0,
         "threads": torch.get_num_threads(),
         "load": round(os.getloadavg()[0], 1),

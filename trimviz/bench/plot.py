@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import inf
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from trimviz.draw.figure import SETTINGS
 
@@ -17,6 +19,7 @@ PANELS = (
     ("prefill s", "floor s", "seconds of a dense prefill"),
     ("ms a further token", "floor ms", "ms a further token"),
 )
+ROOM = 1.3  # numbers of tokens that are closer share a label, that of the greater
 
 
 def plot(records: Sequence[Mapping[str, Any]], path: Path) -> Path:
@@ -36,7 +39,10 @@ def plot(records: Sequence[Mapping[str, Any]], path: Path) -> Path:
                         ns, [row["fastest s"] for row in rows], [row["slowest s"] for row in rows], color=colour
                     )
             axes.set(xscale="log", yscale="log", xlabel="visual tokens N", ylabel=label)
-            axes.set_xticks(ns, [f"{n:,}" for n in ns], rotation=45, minor=False)
+            named = [n for n, after in zip(ns, [*ns[1:], inf], strict=True) if after / n > ROOM]
+            axes.set_xticks(named, [f"{n:,}" for n in named], rotation=45)
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_major_formatter("{x:,g}")
             axes.minorticks_off()
         figure.axes[0].legend(frameon=False, fontsize=7)
         figure.savefig(path, metadata={"Date": None})

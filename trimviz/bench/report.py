@@ -74,7 +74,7 @@ def write(records: Sequence[Mapping[str, Any]], out: Path) -> list[Path]:
     out.parent.mkdir(parents=True, exist_ok=True)
     costs = [record for record in records if record["bench"] == "cost"]
     files = [out]
-    sections = [INTRO]
+    sections = [INTRO, _measured_on(records)]
     for bench, (title, about) in BENCHES.items():
         found = [record for record in records if record["bench"] == bench]
         if not found:
@@ -88,6 +88,14 @@ def write(records: Sequence[Mapping[str, Any]], out: Path) -> list[Path]:
         sections += [section(record) for record in found]
     out.write_text("\n".join(sections), encoding="utf-8")
     return files
+
+
+def _measured_on(records: Sequence[Mapping[str, Any]]) -> str:
+    """The devices that the page speaks of, and whether a CUDA GPU is among them."""
+    devices = sorted({record["machine"]["device"] for record in records})
+    gpu = any("cuda" in record["machine"] for record in records)
+    told = "" if gpu else " No CUDA GPU is among them: how fast anything here is on one has not been measured."
+    return f"Measured on: {', '.join(devices)}.{told}\n"
 
 
 def section(record: Mapping[str, Any]) -> str:
