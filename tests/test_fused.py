@@ -1,4 +1,4 @@
-"""The fused greedy loops against the plain ones, in Triton's interpreter: the same picks and values.
+"""The fused greedy loops against the plain ones, in Triton's interpreter: the same picks and values; and they compile.
 
 The interpreter takes the first of equal values whatever a kernel asks for, so how a GPU breaks ties is not seen here;
 `select._checked` looks at that on the GPU itself, before the kernels are used.
@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
+import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -58,6 +61,36 @@ def test_the_kernels_pick_what_the_plain_loops_pick(fused: ModuleType, number: i
         for plain, mine in pairs:
             assert torch.equal(plain[0], mine[0])
             torch.testing.assert_close(plain[1], mine[1], rtol=0, atol=0, equal_nan=True)
+
+
+COMPILE = """
+import sys
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from trimviz import fused
+
+tokens = {"rows": "*fp32", "allowed": "*i8", "picks": "*i64", "n": "i32", "k": "i32", "BLOCK": "constexpr"}
+more = {"_repmax": {"lows": "*fp32", "seed": "i32"}, "_maxmin": {"nearest": "*fp32", "gaps": "*fp32"}}
+for capability in (75, 80, 90):  # T4, A100, H100
+    for block in (128, fused.LARGEST):
+        for name, types in more.items():
+            kernel = getattr(fused, name)
+            signature = {argument: {**tokens, **types}[argument] for argument in kernel.arg_names}
+            source = ASTSource(fn=kernel, signature=signature, constexprs={"BLOCK": block})
+            target, options = GPUTarget("cuda", capability, 32), {"num_warps": 16, "enable_fp_fusion": False}
+            made = triton.compile(source, target=target, options=options)
+            print(name, capability, block, len(made.asm["cubin"]))
+"""
+
+
+def test_the_kernels_compile_for_gpus(tmp_path: Path) -> None:
+    """The interpreter takes more than the compiler does; compiling needs no GPU."""
+    place = {**os.environ, "TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", COMPILE], env=place, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    made = [line.split() for line in done.stdout.splitlines()]
+    assert len(made) == 12 and all(int(size) > 1000 for *_, size in made)
 
 
 def test_kernels_are_used_only_where_they_agree(

@@ -15,9 +15,10 @@ import triton.language as tl
 from torch import Tensor
 
 LARGEST = 16384  # tokens whose values fit into one block
+MOVING = ["k", "seed"]  # differ from picture to picture and with a slider: no variant is compiled for 1 or for 16s
 
 
-@triton.jit
+@triton.jit(do_not_specialize=MOVING)
 def _repmax(rows, allowed, picks, lows, n, k, seed, BLOCK: tl.constexpr):
     token = tl.arange(0, BLOCK)
     here = token < n
@@ -33,7 +34,7 @@ def _repmax(rows, allowed, picks, lows, n, k, seed, BLOCK: tl.constexpr):
         total = tl.where(token == pick, float("inf"), total)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=MOVING[:1])
 def _maxmin(rows, nearest, allowed, picks, gaps, n, k, BLOCK: tl.constexpr):
     token = tl.arange(0, BLOCK)
     here = token < n
@@ -69,6 +70,6 @@ def maxmin(similarity: Tensor, nearest: Tensor, allowed: Tensor, k: int) -> tupl
 def _ready(similarity: Tensor, allowed: Tensor, k: int) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor], dict[str, Any]]:
     """Matrix and mask as kernels read them, room for k picks and a value beside each, and how large a block is."""
     block = max(128, triton.next_power_of_2(len(similarity)))
-    size = {"BLOCK": block, "num_warps": min(16, max(4, block // 256))}
+    size = {"BLOCK": block, "num_warps": min(16, max(4, block // 256)), "enable_fp_fusion": False}
     room = torch.empty(k, dtype=torch.long, device=similarity.device), similarity.new_empty(k)
     return similarity.contiguous(), allowed.to(torch.int8), room, size
