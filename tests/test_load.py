@@ -12,7 +12,8 @@ from tiny_models import FAMILIES, QUESTION, picture
 
 import trimviz
 from trimviz import models
-from trimviz.compare import answer, finish
+from trimviz.compare import answer, contest, finish, misfit
+from trimviz.pruners import PRUNERS
 
 OLDER = {  # key today -> key in older checkpoints
     "llava": ((r"^model\.language_model\.", "language_model.model."), (r"^lm_head", "language_model.lm_head")),
@@ -97,9 +98,11 @@ def test_half_precision_answers(tmp_path, family, dtype):
     write(family, tmp_path)
     model = trimviz.load(tmp_path, device="cpu", dtype=dtype)
     assert model.dtype == getattr(torch, dtype)
-    result = trimviz.compare(model, picture(), QUESTION, "trimtokenator", keep=4, limit=3)
-    assert len(result.pruned.answer.ids) and len(result.pruned.kept) == 4
-    assert torch.tensor(result.pruned.answer.logprobs).isfinite().all()
+    prompt = model.encode(picture(), QUESTION)
+    for pruner in [method() for method in PRUNERS.values() if not misfit(method, model)]:
+        run = contest(model, prompt, [pruner], "60%", limit=2)[0].pruned
+        assert len(run.answer.ids) and run.visual_alive[-1] < prompt.n
+        assert torch.tensor(run.answer.logprobs).isfinite().all()
 
 
 @pytest.fixture
