@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,11 +17,13 @@ from torch import nn
 
 from trimviz import engine
 from trimviz.chosen import Chosen
-from trimviz.compare import Comparison, contest, misfit
+from trimviz.compare import Comparison, answer, contest, finish, misfit
 from trimviz.explain import explain
 from trimviz.models.base import Model
 from trimviz.pruners import PRUNERS, Pruner
 from trimviz.static import Steps
+from trimviz.sweep import pairs, sweep
+from trimviz.ui.service import Ask, Service
 
 THERE, AWAY = "elsewhere:0", "elsewhere:1"
 
@@ -112,6 +116,31 @@ def test_every_setting_of_every_family_does(family: str, chosen: dict[str, str])
 def test_videos_do(family: str) -> None:
     model, pruner = FAMILIES[family](), PRUNERS["trimtokenator"]()
     agree(*(contest(m, m.encode([clip_of(3)], QUESTION), [pruner], "60%", limit=2)[0] for m in (model, there(model))))
+
+
+def test_what_the_app_shows_does(tmp_path: Path) -> None:
+    picture().save(tmp_path / "picture.png")
+    model = llava()
+    services = Service(model), Service(there(model))
+    for method in PRUNERS:
+        asked = Ask(str(tmp_path / "picture.png"), QUESTION, method=method, keep=20, n1=25, limit=2)
+        here, away = (service.finish(asked) for service in services)
+        agree(here.comparison, away.comparison)
+        tables = here.view.table, away.view.table
+        assert (tables[0] is None) == (tables[1] is None)
+        if tables[0] is not None and tables[1] is not None:
+            assert all(np.array_equal(*pair) for pair in zip(tables[0].orders, tables[1].orders, strict=True))
+
+
+def test_sweeps_do() -> None:
+    model = llava()
+    found = []
+    for m in (model, there(model)):
+        prompt = m.encode(picture(), QUESTION)
+        dense = finish(answer(m, prompt, limit=2))
+        found.append(list(sweep(m, prompt, dense, "trimtokenator", {}, pairs("trimtokenator", [20, 30], [9, 18]))))
+    assert [replace(point, kl=None) for point in found[0]] == [replace(point, kl=None) for point in found[1]]
+    np.testing.assert_allclose(*([point.kl for point in points] for points in found), atol=1e-5)
 
 
 def test_explanations_do() -> None:
