@@ -10,7 +10,7 @@ import tempfile
 import time
 import zlib
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,7 @@ class Preset:
 
 
 HARD = (7, 8, 20, 8, 7, 20, 11, 2, 17)  # counts, relations and captions are asked for more often
+TOGETHER = Stage("further", steps=560, batch=16, rate=7e-4, scenes=0, pairs=24, tower=0.5, shares=HARD)
 PRESETS = {
     "cpu": Preset(
         stages=(
@@ -97,17 +98,9 @@ PRESETS = {
     # What a model that came out of "cpu" goes on with: everything at once, on processors that multiply bfloat16 fast.
     "cpu-further": Preset(
         stages=(
-            Stage("further", steps=560, batch=16, rate=7e-4, scenes=0, pairs=24, tower=0.5, shares=HARD),
-            Stage(
-                "last",
-                steps=220,
-                batch=16,
-                rate=6e-4,
-                scenes=0,
-                pairs=24,
-                tower=0.5,
-                shares=(6, 12, 20, 6, 8, 30, 10, 3, 15),
-            ),
+            TOGETHER,
+            replace(TOGETHER, name="last", steps=220, rate=6e-4, shares=(6, 12, 20, 6, 8, 30, 10, 3, 15)),
+            replace(TOGETHER, name="longer", steps=600, shares=(6, 10, 20, 6, 7, 30, 8, 2, 19)),
         ),
         workers=0,
         twins=2,
