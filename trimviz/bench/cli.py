@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.box import SIMPLE
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from trimviz.bench.measure import Result, Value
     from trimviz.models.base import Model
     from trimviz.pruners import Pruner
+
+WIDEST = 400  # characters of a table
 
 app = typer.Typer(help="Measure speed and memory, as ratios from one run.", no_args_is_help=True)
 
@@ -231,10 +233,14 @@ def _show(result: Result, where: dict[str, Value], as_json: bool) -> None:
         return
     console = Console()
     columns = list(result.rows[0])
-    rows = Table(*columns, box=SIMPLE)
+    rows = Table(box=SIMPLE, collapse_padding=True, pad_edge=False)
+    for column in columns:
+        side: Literal["left", "right"] = "left" if isinstance(result.rows[0][column], str) else "right"
+        rows.add_column(column.replace(" ", "\n"), justify=side, vertical="bottom", no_wrap=True)
     for row in result.rows:
         rows.add_row(*(shown(row.get(column, "")) for column in columns))
-    console.print(rows)
+    needed = console.measure(rows, options=console.options.update(max_width=WIDEST)).maximum
+    Console(width=max(console.width, needed)).print(rows)  # rather wider than the terminal than with cut numbers
     for name, value in {**record["settings"], **record["facts"]}.items():
         console.print(f"  {name}: {shown(value)}")
     console.print("  " + ", ".join(f"{name} {value}" for name, value in where.items()), style="dim")
