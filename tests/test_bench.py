@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import weakref
 from itertools import pairwise
 
 import pytest
@@ -14,7 +15,7 @@ from transformers import LlavaConfig
 from typer.testing import CliRunner
 
 from trimviz import engine
-from trimviz.bench import cli, report, shapes
+from trimviz.bench import cli, latency, report, shapes
 from trimviz.bench.floor import Ceiling, vision_flops, work
 from trimviz.bench.measure import race
 from trimviz.bench.memory import peak_bytes
@@ -219,6 +220,21 @@ def test_the_page_refuses_what_no_bench_wrote(tmp_path):
     done = CliRunner().invoke(cli.app, ["report", str(tmp_path / "other.json"), "--out", str(tmp_path / "page.md")])
     assert isinstance(done.exception, ValueError) and "other" in str(done.exception)
     assert not (tmp_path / "page.md").exists()
+
+
+def test_latency_holds_one_cache_of_each_candidate(monkeypatch):
+    made = []
+    ask = latency.ask
+
+    def noted(*args):
+        assert sum(state() is not None for state in made) < 2, "of two, the other's last alone"
+        state = ask(*args)
+        made.append(weakref.ref(state))
+        return state
+
+    monkeypatch.setattr(latency, "ask", noted)
+    latency.bench_latency(llava(), picture(), [PRUNERS["random"]()], 9, 2, rounds=3)
+    assert len(made) == 8
 
 
 def test_a_table_on_a_narrow_screen(monkeypatch):

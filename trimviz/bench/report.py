@@ -11,11 +11,11 @@ from trimviz.bench.measure import Value
 PLOT = "performance-cost.svg"
 INTRO = """# Performance
 
-Every number on this page was written by `trimviz bench report` from the JSON in `docs/results-bench/`; `make bench`
-measures everything anew and writes the page again. Candidates take turns in every round, after one round that is not
-counted; times are medians of the rounds with the fastest and the slowest beside them. Ratios are what carries over to
-another machine, not seconds. A load well above the number of cores means that something else was running: read such
-a table as a sign of life.
+Every number on this page was written by `trimviz bench report` from the JSON in `docs/results-bench/`, under the
+command that measured it; `make bench` runs those of one model and writes the page again. Candidates take turns in every
+round, after one round that is not counted; times are medians of the rounds with the fastest and the slowest beside
+them. Ratios are what carries over to another machine, not seconds. A load well above the number of cores means that
+something else was running: read such a table as a sign of life.
 
 Models named `random:...` have the real shapes and random weights, so that speed can be measured without a checkpoint.
 """
