@@ -55,8 +55,8 @@ results: .venv/test
 	@PATH="$(CURDIR)/$(BIN):$$PATH" npm install --prefix .venv/web --silent --no-audit --no-fund --no-package-lock
 	@touch .venv/web/done
 
-# Measures everything of docs/performance.md anew and writes it: some ten minutes on two CPU cores with nothing else to
-# do. On a GPU: make bench BENCH_MODEL=random:llava-next-7b BENCH_NAME=h100; results of several machines stand together.
+# Measures one model anew and writes docs/performance.md, from it and what was kept; on cores with nothing else to do.
+# On a GPU: make bench BENCH_MODEL=random:llava-next-7b BENCH_NAME=h100; results of several machines stand together.
 BENCH_MODEL ?= random:mid
 BENCH_NAME ?= cpu
 RESULTS := docs/results-bench

@@ -310,3 +310,18 @@ def test_hand_made_scenes_can_be_changed():
 
 def test_the_card_says_what_was_counted():
     assert card.tables(BUNDLED) in (BUNDLED / "README.md").read_text(encoding="utf-8")
+
+
+def test_checkpoints_are_chosen_on_a_split_of_their_own(monkeypatch):
+    asked = []
+
+    def noted(n, seed, split):
+        papers = list(exam(n, seed, split))
+        asked.append([question for _, questions in papers for question in questions])
+        return iter(papers)
+
+    from trimviz.tiny.evaluate import evaluate
+
+    monkeypatch.setitem(evaluate.__globals__, "exam", noted)
+    told = [evaluate("tiny", n=3, device="cpu", split=split)["split"] for split in ("tune", "test")]
+    assert told == ["tune", "test"] and asked[0] != asked[1]

@@ -15,10 +15,10 @@ import triton.language as tl
 from torch import Tensor
 
 LARGEST = 16384  # tokens whose values fit into one block
-MOVING = ["k", "seed"]  # differ from picture to picture and with a slider: no variant is compiled for 1 or for 16s
 
 
-@triton.jit(do_not_specialize=MOVING)
+# k and the seed change with every picture and slider, so that no variants are compiled for 1 and for multiples of 16.
+@triton.jit(do_not_specialize=["k", "seed"])
 def _repmax(rows, allowed, picks, lows, n, k, seed, BLOCK: tl.constexpr):
     token = tl.arange(0, BLOCK)
     here = token < n
@@ -34,7 +34,7 @@ def _repmax(rows, allowed, picks, lows, n, k, seed, BLOCK: tl.constexpr):
         total = tl.where(token == pick, float("inf"), total)
 
 
-@triton.jit(do_not_specialize=MOVING[:1])
+@triton.jit(do_not_specialize=["k"])
 def _maxmin(rows, nearest, allowed, picks, gaps, n, k, BLOCK: tl.constexpr):
     token = tl.arange(0, BLOCK)
     here = token < n

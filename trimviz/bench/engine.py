@@ -56,9 +56,7 @@ def bench_engine(model: Model, prompt: Encoded, tokens: int, rounds: int) -> Res
         marks = _Marks(model.clock)
         state = engine.prefill(model, prompt)
         steps = Steps(model, state, tokens) if fixed else None
-        for _ in engine.stream(
-            model, state, tokens, ends=(), steps=steps
-        ):  # as many tokens as generate is told to make
+        for _ in engine.stream(model, state, tokens, ends=(), steps=steps):  # as many tokens as generate has to make
             marks.times.append(model.clock())
         found["fixed" if fixed else "own"].append(marks.parts)
 

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -48,6 +48,7 @@ def evaluate(
     model: Annotated[str, typer.Option(help="tiny, or the folder of another checkpoint trained here.")] = "tiny",
     json_file: Annotated[Path | None, typer.Option("--json", help="Write everything counted to this file.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    split: Annotated[Literal["test", "tune"], typer.Option(help="tune is for choosing between checkpoints.")] = "test",
 ) -> None:
     """Count exact answers to held-out questions, dense and for every method at every number of tokens."""
     from trimviz.written import methods
@@ -56,7 +57,7 @@ def evaluate(
 
     keeps = [part.strip() for text in keep or [] for part in text.split(",") if part.strip()]
     try:
-        result = run(model, n, seed, methods(method or [], n1), keeps, device)
+        result = run(model, n, seed, methods(method or [], n1), keeps, device, split)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     runs = Table("method", "keep", "accuracy", "95 %", "questions")

@@ -64,8 +64,9 @@ def evaluate(
     pruners: Sequence[Pruner] = (),
     keeps: Sequence[str] = (),
     device: str = "auto",
+    split: str = "test",
 ) -> dict[str, Any]:
-    """Exact-match accuracy on n held-out questions: dense, and for every pruner at every budget.
+    """Exact-match accuracy on n questions of a split: dense, and for every pruner at every budget.
 
     `accuracy` at the top is that of the one method and budget asked for, else the dense model's; `runs` holds all.
     """
@@ -79,7 +80,7 @@ def evaluate(
     everything: list[tuple[Pruner | None, str | None, Tally]] = [(None, None, dense), *cells]
     start = time.perf_counter()
     with tqdm(total=n, unit="question", disable=None) as bar:
-        for picture, questions in exam(n, seed):
+        for picture, questions in exam(n, seed, split):
             look = model.look([picture])
             for question in questions:
                 prompt = model.prompt(look, question.text)
@@ -102,7 +103,7 @@ def evaluate(
     packages = {name: version(name) for name in ("torch", "transformers", "tokenizers", "numpy", "pillow")}
     return top | {
         "model": str(folder),
-        "split": "test",
+        "split": split,
         "seed": seed,
         "seconds": round(time.perf_counter() - start, 1),
         "versions": {"python": platform.python_version()} | packages,
